@@ -1,0 +1,93 @@
+"""The problem library: published optimal-control problems with their optima, sources and pictures.
+
+One file a problem, or a small family of one system. A file lists its problems in ``ENTRIES``; the registry finds
+files by their names, so adding a problem is adding a file. Files are imported when a name of theirs is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from trajopt.errors import InvalidProblem, UnknownName
+from trajopt.problems.reference import TAGS, ClosedForm, Entry, Reference
+
+if TYPE_CHECKING:
+    from trajopt.problem import Problem
+
+__all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "load", "names", "reference"]
+
+_SUPPORT = frozenset({"drawing", "reference"})
+"""Files of this folder that hold no problem."""
+
+
+def load(name: str, **settings: Any) -> Problem:
+    """Build a problem of the library.
+
+    Parameters
+    ----------
+    name
+        One of `names`.
+    **settings
+        Constants of the problem that differ from the published ones, and ``steps`` unless data fix their number.
+
+    Raises
+    ------
+    UnknownName
+        When no problem has this name.
+    InvalidProblem
+        When the problem has no such setting.
+    """
+    build = _entry(name).build
+    known = inspect.signature(build).parameters
+    for setting in settings:
+        if setting not in known:
+            raise InvalidProblem(
+                f"the setting {setting!r} was given for the problem {name!r}, but one of {', '.join(known)} was "
+                "expected; correct its name."
+            )
+    return build(**settings)
+
+
+def names() -> list[str]:
+    """Names of all problems, sorted."""
+    return sorted(entry for file in _files() for entry in _entries(file))
+
+
+def reference(name: str) -> Reference:
+    """What is known of a problem beforehand: optimum, source, tags, closed form, picture.
+
+    Raises
+    ------
+    UnknownName
+        When no problem has this name.
+    """
+    return _entry(name).reference
+
+
+def _entry(name: str) -> Entry:
+    """The entry of that name, from the one file whose name it begins with."""
+    for file in _files():
+        if f"{name}-".startswith(f"{file.replace('_', '-')}-"):
+            entry = _entries(file).get(name)
+            if entry is not None:
+                return entry
+    nearest = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
+    advice = f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else "trajopt.problems.names() lists them."
+    raise UnknownName(f"the problem {name!r} was asked for, but a name of the library was expected; {advice}")
+
+
+@cache
+def _files() -> tuple[str, ...]:
+    """Names of the files that hold problems."""
+    return tuple(info.name for info in pkgutil.iter_modules(__path__) if info.name not in _SUPPORT)
+
+
+@cache
+def _entries(file: str) -> dict[str, Entry]:
+    """The problems of one file, by name."""
+    return {entry.name: entry for entry in importlib.import_module(f"trajopt.problems.{file}").ENTRIES}

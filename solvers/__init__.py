@@ -1,0 +1,28 @@
+"""Solvers, one file a method. Each is imported when it is first asked for, so that one does not pay for all."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trajopt.solvers.collocation import Collocation
+    from trajopt.solvers.ilqr import DDP, ILQR
+    from trajopt.solvers.mppi import MPPI
+
+_HOME = {
+    "Collocation": "collocation",
+    "DDP": "ilqr",
+    "ILQR": "ilqr",
+    "MPPI": "mppi",
+}
+
+__all__ = ["DDP", "ILQR", "MPPI", "Collocation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trajopt.solvers' has no solver {name!r}; it has {', '.join(__all__)}.")
+    return getattr(import_module(f"trajopt.solvers.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

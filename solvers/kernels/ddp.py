@@ -1,0 +1,200 @@
+"""One iteration of iLQR or DDP: expand, sweep backwards, search along the new gains, accept or reject.
+
+The regularisation is relative to the largest diagonal entry of Q_uu, so that scaling the cost changes nothing; its
+schedule is that of Tassa, Erez, Todorov, IROS 2012, section F, but a short step does not lower it. A step is accepted when the merit falls by at least
+1e-4 of what the quadratic model predicts for its length (Armijo; Nocedal, Wright 2006, section 3.1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.lowering.kernel import kernel
+from trajopt.solvers.kernels.riccati import (
+    action_value,
+    linear_gap,
+    minimise_action,
+    predicted_change,
+    update_value,
+)
+from trajopt.solvers.kernels.shooting import expand_end, expand_stage, simulate
+
+Array = NDArray[np.float64]
+
+BOLD, TIMID = 0.5, 0.1
+"""Step lengths from which on the regularisation falls, and up to which it rises: the model was good, or poor."""
+
+ACCEPTED, CONVERGED, REJECTED, STALLED = 0, 1, 2, 3
+"""What `iterate` returns: a better trajectory, nothing left to gain, no better one yet, none at any regularisation."""
+
+SMALLEST, LARGEST, GROWTH = 1e-8, 1e10, 2.0
+"""Limits of the relative regularisation (below the smallest it is zero) and the factor that its change grows by."""
+
+NEGLIGIBLE = 1e-3
+"""Regularisation, relative to the smallest diagonal of Q_uu, that leaves three digits of the decrement right."""
+
+
+class Gains(NamedTuple):
+    """The law u + k + K dx: k (N, nu), K (N, nu, nx); ``costate`` (N+1, nx) is the value function's gradient."""
+
+    k: Array
+    K: Array
+    costate: Array
+
+
+class Work(NamedTuple):
+    """Work of the backward pass: value v (nx), V (nx, nx); q (nz), Q (nz, nz), T (nx, nz); blocks of size nu."""
+
+    v: Array
+    V: Array
+    q: Array
+    Q: Array
+    T: Array
+    Tu: Array
+    Quu: Array
+    qu: Array
+    low: Array
+    high: Array
+    free: NDArray[np.int64]
+    L: Array
+    gradient: Array
+    trial: Array
+
+
+class State(NamedTuple):
+    """What lasts from iteration to iteration, one number each in an array of length 1."""
+
+    cost: Array
+    merit: Array
+    regularisation: Array
+    change: Array
+    scale: Array
+    decrement: Array
+    length: Array
+
+
+@kernel
+def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, work, regularisation, second_order):
+    """Backward pass over all stages.
+
+    Returns success; the predicted linear and quadratic change; how far the linear model can fall within the bounds; and
+    the smallest and largest diagonal entry of Q_uu.
+    """
+    steps, nx = rollout.u.shape[0], rollout.x.shape[1]
+    nu = rollout.u.shape[1]
+    linear, quadratic, gap = 0.0, 0.0, 0.0
+    smallest, largest = math.inf, 0.0
+    for i in range(nx):
+        work.v[i] = expansion.end_gradient[i]
+        gains.costate[steps, i] = work.v[i]
+        for j in range(nx):
+            work.V[i, j] = expansion.end_hessian[i, j]
+    for s in range(steps - 1, -1, -1):
+        if second_order:
+            expand_stage(s, functions, data, rollout, work.v, penalty, expansion, constraint_work, second_order)
+        action_value(s, expansion.F, expansion.g, expansion.H, work.v, work.V, work.q, work.Q, work.T)
+        for i in range(nu):
+            smallest = min(smallest, work.Q[nx + i, nx + i])
+            largest = max(largest, abs(work.Q[nx + i, nx + i]))
+        if not minimise_action(s, work.q, work.Q, regularisation, data.lower, data.upper, rollout.u, gains.k,
+                               gains.K, work.Quu, work.qu, work.low, work.high, work.free, work.L, work.gradient,
+                               work.trial):  # fmt: skip
+            return False, linear, quadratic, gap, smallest, largest
+        one, other = predicted_change(s, work.q, work.Q, gains.k)
+        linear += one
+        quadratic += other
+        gap += linear_gap(s, work.q, data.lower, data.upper, rollout.u)
+        update_value(s, work.q, work.Q, gains.k, gains.K, work.v, work.V, work.Tu)
+        for i in range(nx):
+            gains.costate[s, i] = work.v[i]
+    return True, linear, quadratic, gap, smallest, largest
+
+
+@kernel
+def raise_regularisation(state):
+    """Make the next attempt more cautious."""
+    state.change[0] = max(GROWTH, state.change[0] * GROWTH)
+    state.regularisation[0] = max(SMALLEST, state.regularisation[0] * state.change[0])
+
+
+@kernel
+def lower_regularisation(state):
+    """Make the next attempt bolder."""
+    state.change[0] = min(1.0 / GROWTH, state.change[0] / GROWTH)
+    state.regularisation[0] *= state.change[0]
+    if state.regularisation[0] < SMALLEST:
+        state.regularisation[0] = 0.0
+
+
+@kernel
+def expand_all(functions, data, rollout, penalty, expansion, gains, constraint_work, second_order):
+    """Quadratic models of all stages; with full second order the stages are expanded in the sweep instead."""
+    expand_end(functions, data, rollout, penalty, expansion, constraint_work, second_order)
+    if not second_order:
+        for s in range(rollout.u.shape[0]):
+            expand_stage(s, functions, data, rollout, gains.costate[s + 1], penalty, expansion, constraint_work, False)
+
+
+@kernel
+def copy_rollout(source, target):
+    """Copy every array."""
+    target.x[:] = source.x
+    target.u[:] = source.u
+    target.path[:] = source.path
+    target.end[:] = source.end
+
+
+@kernel
+def search(functions, data, current, candidate, penalty, gains, constraint_work, state, linear, quadratic, shortest):
+    """Backtrack along the gains; on success ``current`` and the state's cost and merit are the new ones."""
+    length = 1.0
+    while length >= shortest:
+        predicted = -(length * linear + 0.5 * length * length * quadratic)
+        cost, merit = simulate(functions, data, current, gains.k, gains.K, length, candidate, penalty, constraint_work)
+        if merit < state.merit[0] and state.merit[0] - merit >= 1e-4 * predicted:
+            copy_rollout(candidate, current)
+            state.cost[0], state.merit[0], state.length[0] = cost, merit, length
+            return True
+        length *= 0.5
+    return False
+
+
+@kernel
+def iterate(functions, data, current, candidate, penalty, expansion, gains, constraint_work, work, state,
+            tolerance, shortest, second_order, expanded):  # fmt: skip
+    """One iteration; ``expanded`` tells that the quadratic models of the current trajectory are already there.
+
+    Returns ACCEPTED, CONVERGED, REJECTED or STALLED. Converged means that the merit can fall by less than tolerance
+    (1 + |merit|): by a full step of a model whose regularisation is negligible, or by any step within the bounds to
+    first order (bang-bang controls have no curvature to speak of).
+    """
+    if not expanded:
+        expand_all(functions, data, current, penalty, expansion, gains, constraint_work, second_order)
+    state.length[0] = 0.0
+    while True:
+        success, linear, quadratic, gap, smallest, largest = sweep(
+            functions, data, current, penalty, expansion, gains, constraint_work, work,
+            state.regularisation[0] * state.scale[0], second_order)  # fmt: skip
+        state.scale[0] = largest if largest > 0.0 else 1.0
+        if success:
+            break
+        raise_regularisation(state)
+        if state.regularisation[0] > LARGEST:
+            return STALLED
+    state.decrement[0] = -(linear + 0.5 * quadratic)
+    enough = tolerance * (1.0 + abs(state.merit[0]))
+    negligible = state.regularisation[0] == 0.0 or state.regularisation[0] * state.scale[0] < NEGLIGIBLE * smallest
+    if (state.decrement[0] <= enough and negligible) or gap <= enough:
+        return CONVERGED
+    if search(functions, data, current, candidate, penalty, gains, constraint_work, state, linear, quadratic, shortest):
+        if state.length[0] >= BOLD:
+            lower_regularisation(state)
+        elif state.length[0] <= TIMID:
+            raise_regularisation(state)
+        return ACCEPTED
+    raise_regularisation(state)
+    return STALLED if state.regularisation[0] > LARGEST else REJECTED

@@ -1,0 +1,55 @@
+"""trajopt: one optimal-control problem, many interchangeable solvers, and an answer that is checked."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from trajopt.constraints import (
+    BoundaryConstraint,
+    Bounds,
+    IntegralConstraint,
+    PathConstraint,
+    TerminalConstraint,
+)
+from trajopt.dynamics import ContinuousDynamics, DiscreteDynamics
+from trajopt.errors import (
+    InvalidProblem,
+    MissingExtra,
+    SolveFailed,
+    TracingError,
+    TrajoptError,
+    UnknownName,
+    UnsupportedProblem,
+)
+from trajopt.horizon import Free, Horizon
+from trajopt.problem import Problem
+from trajopt.solution import Solution
+from trajopt.solve import solve
+from trajopt.status import Status
+
+try:
+    __version__ = version("trajopt")
+except PackageNotFoundError:  # a bare checkout
+    __version__ = "0+checkout"
+
+__all__ = [
+    "BoundaryConstraint",
+    "Bounds",
+    "ContinuousDynamics",
+    "DiscreteDynamics",
+    "Free",
+    "Horizon",
+    "IntegralConstraint",
+    "InvalidProblem",
+    "MissingExtra",
+    "PathConstraint",
+    "Problem",
+    "Solution",
+    "SolveFailed",
+    "Status",
+    "TerminalConstraint",
+    "TracingError",
+    "TrajoptError",
+    "UnknownName",
+    "UnsupportedProblem",
+    "__version__",
+    "solve",
+]

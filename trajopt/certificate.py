@@ -1,0 +1,196 @@
+"""The certificate: an answer checked by the core, from the user's own functions, and never by the solver.
+
+`certify` integrates the dynamics again under the returned control, values the cost along that trajectory, measures every
+constraint between the knots, and where derivatives exist recovers costates and multipliers and measures stationarity. See
+`trajopt.reintegration`, `trajopt.violations`, `trajopt.stationarity` and `trajopt.pontryagin` for how.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.active_rows import ActiveRows, find_active_rows
+from trajopt.errors import InvalidProblem
+from trajopt.plain import PlainFunctions
+from trajopt.pontryagin import estimate_gap
+from trajopt.problem import Problem
+from trajopt.reintegration import Reintegration, reintegrate
+from trajopt.sensitivity import Decisions, linearise
+from trajopt.solution import Solution
+from trajopt.stationarity import Stationarity, recover_multipliers
+from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.violations import Measurement, Violation, measure
+
+Array = NDArray[np.float64]
+_NAN = float("nan")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What an answer is worth.
+
+    A quantity that could not be computed is NaN, or infinite where "how bad at most" is meant; nothing is raised.
+
+    Attributes
+    ----------
+    findings
+        One sentence for each reason why the answer did not pass; empty if it passed.
+    remarks
+        Sentences about what the numbers leave out; they do not count against the answer.
+    tolerance
+        What was asked for.
+    cost
+        True cost of the returned control, on the true dynamics, from the returned initial state.
+    reported
+        The solver's own number.
+    cost_error
+        |reported - cost| / max(1, |cost|).
+    defect
+        Largest local error of the dynamics: each interval integrated from the returned knot, compared with the next one,
+        each state divided by max(1, its largest magnitude at the knots).
+    defects
+        (N,) the same for each interval.
+    drift
+        The same distance between one trajectory from the initial state to the end and the returned knots. An unstable
+        plant amplifies defects, so a large drift with small defects says that the answer needs feedback; it is no
+        finding by itself.
+    violation
+        Largest violation of any constraint on that trajectory, between knots too, divided by max(1, |limit|); zero if
+        there is none.
+    worst
+        Every constraint with its worst time, worst first; negative amounts are margins.
+    stationarity
+        Scaled norm of the gradient of the Lagrangian; zero for an exact optimum of the same control parametrisation, and
+        the truncation error for a solver that optimises its own discretisation. NaN without derivatives.
+    costates
+        (N+1, nx) derivative of the remaining cost by the state just after each knot, in cost per unit of state.
+    multipliers
+        By the names of the constraints, zero where inactive: (rows,) for terminal, boundary and integral constraints;
+        (N+1, rows) for path constraints and state bounds, the impulses lumped at the knots, whose sum over knots is the
+        integral over time; (nodes,) for control bounds. Signs: the Lagrangian is cost + multiplier * function.
+    gap
+        Estimated cost that the control gives away between its nodes. NaN without derivatives.
+    error
+        Estimate, not a bound, of |true cost - optimum| near this answer: |reported - cost| + gap + the sum of
+        |multiplier| times violation or slack.
+    t, x, u
+        (M,), (M, nx), (M, nu) re-integrated trajectory; each knot twice, for the two sides of the control.
+    seconds
+        Wall time of the check.
+    """
+
+    findings: tuple[str, ...]
+    tolerance: float
+    cost: float
+    reported: float
+    cost_error: float
+    defect: float
+    defects: Array
+    drift: float
+    violation: float
+    t: Array
+    x: Array
+    u: Array
+    worst: tuple[Violation, ...] = ()
+    stationarity: float = _NAN
+    costates: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    multipliers: dict[str, Array] = field(default_factory=dict)
+    gap: float = _NAN
+    error: float = _NAN
+    remarks: tuple[str, ...] = ()
+    seconds: float = _NAN
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no finding."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        worst = self.worst[0] if self.worst else None
+        where = f"{worst.name} at t={worst.time:.4g}" if worst and worst.amount > 0.0 else ""
+        rows = [
+            ("cost", self.cost, f"reported {self.reported:.8g}"),
+            ("cost error", self.cost_error, "relative"),
+            ("defect", self.defect, "scaled, largest interval"),
+            ("drift", self.drift, "scaled, end to end"),
+            ("violation", self.violation, where),
+            ("stationarity", self.stationarity, "scaled"),
+            ("gap", self.gap, "between control nodes"),
+            ("error", self.error, "estimate"),
+        ]
+        head = f"certificate {'passed' if self.passed else 'NOT PASSED'} at tolerance {self.tolerance:g}"
+        table = [f"  {name:<13} {value:>14.8g}  {note}".rstrip() for name, value, note in rows]
+        return "\n".join([head, *table, *(f"  - {finding}" for finding in self.findings)])
+
+
+def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
+    """Check an answer.
+
+    Parameters
+    ----------
+    solution
+        Any solver's answer, with its problem.
+    tolerance
+        What defect, violation and relative cost error must not exceed, and the square root of what stationarity must
+        not: the cost is flat at an optimum, so a gradient of sqrt(tolerance) costs about tolerance. The default stands
+        for three digits, to which published optima are usually printed.
+
+    Returns
+    -------
+    Certificate
+        With ``passed`` and the reasons why not.
+
+    Raises
+    ------
+    InvalidProblem
+        When the solution has no problem, or the tolerance is not positive.
+    """
+    if solution.problem is None or not tolerance > 0.0:
+        raise InvalidProblem(
+            f"certify got a solution {'with' if solution.problem else 'without'} its problem and tolerance={tolerance}, "
+            "but a solution with its problem and a positive tolerance were expected; correct them."
+        )
+    begin = time.perf_counter()
+    problem, trajectory = solution.problem, solution.trajectory
+    malformed = _malformed(problem, trajectory)
+    if malformed:
+        return _refusal(solution, tolerance, malformed)
+    parameters = problem.layout.pack({**problem.parameters, **trajectory.parameters})
+    functions = PlainFunctions(problem, parameters)
+    path = reintegrate(problem, trajectory, functions)
+    cost = float(path.running[0]) + functions.terminal_cost(path.knots[-1], float(path.t[-1]))
+    found = measure(problem, trajectory, functions, parameters, path)
+    optimality = _optimality(problem, trajectory, parameters, path, found, tolerance)
+    worst = found.worst()
+    cost_error = abs(solution.cost - cost) / max(1.0, abs(cost))
+    numbers = {
+        "cost_error": cost_error if np.isfinite(cost_error) else np.inf,
+        "defect": _largest(path.defects),
+        "violation": max(0.0, worst[0].amount) if worst else 0.0,
+        "stationarity": optimality.stationarity,
+    }
+    return Certificate(
+        findings=tuple(_findings(path, solution.cost, cost, worst, numbers, trajectory, tolerance)),
+        tolerance=tolerance,
+        cost=cost,
+        reported=solution.cost,
+        defects=path.defects,
+        drift=path.drift,
+        t=path.t,
+        x=path.x,
+        u=path.u,
+        worst=worst,
+        costates=optimality.costates,
+        multipliers=optimality.multipliers,
+        gap=optimality.gap,
+        error=abs(solution.cost - cost) + optimality.gap + optimality.priced,
+        remarks=optimality.remarks,
+        seconds=time.perf_counter() - begin,
+        **numbers,
+    )

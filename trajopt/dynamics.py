@@ -1,0 +1,105 @@
+"""How the state moves: x' = f(x, u) in continuous time, x+ = f(x, u) in discrete time."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from trajopt.errors import InvalidProblem
+from trajopt.signature import STAGE, UserFunction
+
+
+@dataclass(frozen=True, init=False)
+class Dynamics(ABC):
+    """A function of the state x: (nx,), the control u: (nu,), and if it names them the time t and the parameters p.
+
+    Attributes
+    ----------
+    function
+        The user's function, which returns nx numbers.
+    states, controls
+        Names of the entries of x and u, for reports and plots.
+    """
+
+    function: UserFunction
+    states: tuple[str, ...]
+    controls: tuple[str, ...]
+    continuous: ClassVar[bool]
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        nx: int | None = None,
+        nu: int | None = None,
+        *,
+        states: Sequence[str] | None = None,
+        controls: Sequence[str] | None = None,
+    ) -> None:
+        object.__setattr__(self, "function", UserFunction.read(f, STAGE, "dynamics"))
+        object.__setattr__(self, "states", _names("states", "nx", nx, states, "x", least=1))
+        object.__setattr__(self, "controls", _names("controls", "nu", nu, controls, "u", least=0))
+
+    @property
+    def nx(self) -> int:
+        """Number of states."""
+        return len(self.states)
+
+    @property
+    def nu(self) -> int:
+        """Number of controls."""
+        return len(self.controls)
+
+
+@final
+class ContinuousDynamics(Dynamics):
+    """Ordinary differential equation x' = f(x, u[, t][, p]).
+
+    Parameters
+    ----------
+    f
+        Plain NumPy function of x: (nx,) and u: (nu,) that returns the time derivative of x, nx numbers.
+    nx, nu
+        Numbers of states and controls; each may be left out where names are given.
+    states, controls
+        Names of the entries of x and u.
+
+    Raises
+    ------
+    InvalidProblem
+        When neither a size nor names are given, or they disagree.
+    """
+
+    continuous = True
+
+
+@final
+class DiscreteDynamics(Dynamics):
+    """Difference equation x+ = f(x, u[, t][, p]) with t the step number; parameters as for `ContinuousDynamics`."""
+
+    continuous = False
+
+
+def _names(
+    what: str, size_name: str, size: int | None, names: Sequence[str] | None, prefix: str, *, least: int
+) -> tuple[str, ...]:
+    """Names of the entries of x or u from whichever of size and names was given."""
+    if isinstance(names, str):
+        raise InvalidProblem(f"{what}={names!r} was given, but a list of names was expected; write [{names!r}].")
+    if size is None and names is None:
+        raise InvalidProblem(f"neither {size_name} nor {what} was given, but one of the two was expected; add it.")
+    if names is None:
+        if isinstance(size, bool) or int(size) != size or size < least:  # type: ignore[arg-type]
+            raise InvalidProblem(f"{size_name}={size} was given, but a whole number >= {least} was expected; correct it.")
+        return tuple(f"{prefix}{i}" for i in range(int(size)))  # type: ignore[arg-type]
+    if size is not None and size != len(names):
+        raise InvalidProblem(
+            f"{size_name}={size} and {len(names)} names in {what} were given, but equal numbers were expected; "
+            f"leave {size_name} out."
+        )
+    if len(names) < least or len(set(names)) != len(names):
+        raise InvalidProblem(
+            f"{what}={list(names)} was given, but at least {least} distinct names were expected; correct the list."
+        )
+    return tuple(names)

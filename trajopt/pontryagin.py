@@ -1,0 +1,145 @@
+r"""What a control gives away between its nodes, estimated with Pontryagin's minimum principle.
+
+The optimal control minimises the Hamiltonian H = L + lambda' f + mu' g at every time, a control of few nodes only on
+average. To second order in the difference of cost that is
+
+    gap = \int -min_{du} (H_u du + 1/2 du' H_uu du) dt   over du that keep u + du within its bounds,
+
+with the costate lambda(t) along the re-integrated trajectory. A held control gives away O(h^2).
+
+Approximate are: the costate, which belongs to the trajectory at hand and not to the optimum; multipliers mu of constraints
+on state and control together, spread evenly over each interval; and multipliers of pure state constraints, which stay
+impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent, nothing
+limits du: such controls are left out and named.
+"""
+
+from __future__ import annotations
+
+import casadi as ca
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.active_rows import ActiveRows
+from trajopt.problem import Problem
+from trajopt.reintegration import GAUSS_NODES, GAUSS_WEIGHTS, Reintegration
+from trajopt.sensitivity import Linearisation, evaluate
+from trajopt.trajectory import Interpolation, Trajectory
+
+Array = NDArray[np.float64]
+
+_SWEEPS = 50
+"""Of coordinate descent; its error falls geometrically, and the gap is an estimate anyway."""
+
+
+def estimate_gap(
+    problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, linear: Linearisation,
+    active: ActiveRows, nu: Array, costates: Array,
+) -> tuple[float, tuple[str, ...]]:  # fmt: skip
+    """Cost that the parametrisation of the control gives away, and the controls that could not be counted.
+
+    Parameters
+    ----------
+    problem, trajectory, parameters, path, linear, active
+        The trajectory and what belongs to it.
+    nu
+        (R,) multipliers of the active rows.
+    costates
+        (S+1, nx) at the begin of each step.
+    """
+    if not problem.dynamics.continuous or not problem.nu:
+        return 0.0, ()
+    steps = path.steps
+    assert steps is not None
+    lengths = steps.end - steps.begin
+    times = steps.begin[:, None] + lengths[:, None] * GAUSS_NODES
+    interval = np.broadcast_to(steps.interval[:, None], times.shape)
+    s = (times - trajectory.t[interval]) / np.diff(trajectory.t)[interval]
+    prices = _integral_prices(path, active, nu)
+    weights = np.concatenate([[1.0], prices])
+    nx = problem.nx
+    lost = np.einsum("q,sgqi->sgi", weights, linear.inside[:, :, nx:])
+    remaining = costates[:-1, None] - lost
+    costate = np.linalg.solve(np.swapaxes(linear.inside[:, :, :nx], -1, -2), remaining[..., None])[..., 0]
+    density, shift = _spread(problem, trajectory, active, nu)
+    later = np.array([0.0, 0.5, 1.0]) > s[..., None]
+    costate += np.einsum("sgl,sgli->sgi", (1.0 - s)[..., None] - later, shift[interval])
+    u = linear.decisions.nodes.control(interval, s)
+    gradient, curvature = _hamiltonian(
+        problem, steps.x, u, times, parameters, costate, np.broadcast_to(prices, (*s.shape, prices.size)), density[interval]
+    )
+    lower, upper = np.minimum(problem.control_bounds[0] - u, 0.0), np.maximum(problem.control_bounds[1] - u, 0.0)
+    gain, unlimited = _box_decrease(gradient, curvature, lower, upper)
+    left_out = tuple(name for j, name in enumerate(problem.dynamics.controls) if unlimited[..., j].any())
+    return float(lengths @ (gain @ GAUSS_WEIGHTS)), left_out
+
+
+def _integral_prices(path: Reintegration, active: ActiveRows, nu: Array) -> Array:
+    """Multiplier of each integrand, (nq,)."""
+    ends = len(active.functionals.by_final) - 1
+    return nu[:ends] @ active.functionals.by_running[1:, 1:] if path.running.size > 1 else np.zeros(0)
+
+
+def _spread(problem: Problem, trajectory: Trajectory, active: ActiveRows, nu: Array) -> tuple[Array, Array]:
+    """Impulses of rows that depend on the control, as densities: (N, rows of path), and their costates' parts.
+
+    The second result, (N, 3, nx), holds what each interval's impulses at its start, middle and end contribute to the
+    costate before them, so that the caller can replace these jumps by the even flow of the density.
+    """
+    points, spans = active.functionals.points, np.diff(trajectory.t)
+    masses = nu[len(nu) - points.step.size :]
+    density = np.zeros((trajectory.steps, len(problem.model.path)))
+    shift = np.zeros((trajectory.steps, 3, problem.nx))
+    held = trajectory.interpolation is Interpolation.HOLD
+    for row in np.flatnonzero(active.mixed):
+        k, place = points.interval[row], round(2 * points.s[row])
+        # An impulse at a knot belongs half to each interval, unless one-sided limits of a held control tell them apart.
+        shared = not held and place == 0 and k > 0
+        for interval, where, share in ((k, place, 0.5), (k - 1, 2, 0.5)) if shared else ((k, place, 1.0),):
+            density[interval, active.path_row[row]] += share * masses[row] / spans[interval]
+            shift[interval, where] += share * masses[row] * points.by_x[row]
+    return density, shift
+
+
+def _hamiltonian(
+    problem: Problem, x: Array, u: Array, t: Array, p: Array, costate: Array, prices: Array, density: Array
+) -> tuple[Array, Array]:
+    """First and second derivative of the Hamiltonian by the control, (..., nu) and (..., nu, nu)."""
+    model = problem.model
+    symbols = [ca.SX.sym(name, part.shape[-1]) for name, part in (("l", costate), ("q", prices), ("m", density))]
+    parts = (model.dynamics, model.integral.expression, model.path.expression)
+    hamiltonian = model.stage_cost + sum(
+        ca.dot(symbol, part) for symbol, part in zip(symbols, parts, strict=True) if part.numel()
+    )
+    return evaluate(
+        ca.gradient(hamiltonian, model.u),
+        [model.u, model.x, model.t, model.p, *symbols],
+        [u, x, t[..., None], np.broadcast_to(p, (*t.shape, p.size)), costate, prices, density],
+        by=1,
+    )
+
+
+def _box_decrease(gradient: Array, curvature: Array, lower: Array, upper: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Decrease of a quadratic in a box that contains zero, (...,), and where it has no limit, (..., nu).
+
+    Coordinate descent: exact for one control, monotone for several.
+    """
+    # Curvature below rounding of the largest is none.
+    flat_below = 1e-12 * max(1.0, float(np.abs(curvature).max(initial=0.0)))
+    move, unlimited = np.zeros_like(gradient), np.zeros(gradient.shape, bool)
+    for _ in range(_SWEEPS if gradient.shape[-1] > 1 else 1):
+        for j in range(gradient.shape[-1]):
+            own = curvature[..., j, j]
+            slope = gradient[..., j] + np.einsum("...i,...i->...", curvature[..., j, :], move) - own * move[..., j]
+            curved = own > flat_below
+            newton = np.clip(-slope / np.where(curved, own, 1.0), lower[..., j], upper[..., j])
+            # Without curvature the best place is the bound ahead; a concave direction may end at the other one.
+            ends = np.stack([lower[..., j], upper[..., j]])
+            with np.errstate(invalid="ignore"):
+                values = slope * ends + 0.5 * own * ends**2
+            best = np.where(values[0] < values[1], ends[0], ends[1])
+            noticed = np.abs(slope) > 1e-9 * max(1.0, float(np.abs(gradient).max()))
+            flat = np.where(noticed & np.isfinite(best), best, 0.0)
+            unlimited[..., j] = ~curved & noticed & ~np.isfinite(best)
+            move[..., j] = np.where(curved, newton, flat)
+    quadratic = 0.5 * np.einsum("...i,...ij,...j->...", move, curvature, move)
+    return np.maximum(0.0, -(np.einsum("...i,...i->...", gradient, move) + quadratic)), unlimited

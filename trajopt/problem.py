@@ -1,0 +1,298 @@
+"""The problem: dynamics, cost, constraints and horizon, as one immutable record."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajopt.constraints import (
+    BoundaryConstraint,
+    Bounds,
+    Constraint,
+    FunctionConstraint,
+    IntegralConstraint,
+    PathConstraint,
+    TerminalConstraint,
+    check_order,
+)
+from trajopt.dynamics import Dynamics
+from trajopt.errors import InvalidProblem
+from trajopt.horizon import Free, Horizon
+from trajopt.parameters import ParameterLayout
+from trajopt.signature import STAGE, TERMINAL, UserFunction
+
+if TYPE_CHECKING:
+    from trajopt.model import Model
+
+
+class Feature(StrEnum):
+    """What a problem may have and a solver may or may not handle; the text is how messages call it."""
+
+    CONTINUOUS_TIME = "continuous-time dynamics"
+    DISCRETE_TIME = "discrete-time dynamics"
+    FREE_DURATION = "a free duration"
+    FREE_START = "a free start time"
+    FREE_INITIAL_STATE = "free initial state entries"
+    FREE_PARAMETERS = "free parameters"
+    CONTROL_BOUNDS = "control bounds"
+    STATE_BOUNDS = "state bounds"
+    PATH_CONSTRAINTS = "path constraints"
+    TERMINAL_CONSTRAINTS = "terminal constraints"
+    BOUNDARY_CONSTRAINTS = "boundary constraints"
+    INTEGRAL_CONSTRAINTS = "integral constraints"
+
+
+_KINDS = {
+    "path": PathConstraint,
+    "terminal": TerminalConstraint,
+    "boundary": BoundaryConstraint,
+    "integral": IntegralConstraint,
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An optimal-control problem: minimise a cost over trajectories that obey the dynamics and the constraints.
+
+    Functions are plain NumPy and take ``(x, u)``, with ``t`` and ``p`` behind them if they name them. They are traced
+    when the problem is made, so a global that they read is frozen from then on; what shall vary is a parameter.
+
+    Parameters
+    ----------
+    dynamics
+        `ContinuousDynamics` or `DiscreteDynamics`.
+    stage_cost
+        Function (x, u[, t][, p]) -> number, integrated over time (summed, if the dynamics are discrete).
+    terminal_cost
+        Function (x[, t][, p]) -> number of the final state.
+    initial_state
+        (nx,) numbers, None where free; None altogether frees every entry.
+    constraints
+        Any of `Bounds`, `PathConstraint`, `TerminalConstraint`, `BoundaryConstraint`, `IntegralConstraint`.
+    horizon
+        `Horizon`.
+    parameters
+        Dictionary of numbers, arrays, or `Free`, which functions read as ``p["name"]`` or ``p.name``.
+    guess
+        Where solvers start: a `Solution`, or arrays ``(t, x, u)`` of shapes (n,), (n, nx), (n, nu).
+    name
+        What reports call it.
+
+    Raises
+    ------
+    InvalidProblem
+        When parts disagree in size, bounds are crossed, the initial state violates them, or the dynamics are not
+        finite there.
+    TracingError
+        When a function cannot be turned into expressions.
+    """
+
+    dynamics: Dynamics
+    stage_cost: Callable[..., Any] | None = None
+    terminal_cost: Callable[..., Any] | None = None
+    initial_state: Sequence[float | None] | NDArray[Any] | None = field(default=None, kw_only=True)
+    constraints: Iterable[Constraint] = field(default=(), kw_only=True)
+    horizon: Horizon = field(kw_only=True)
+    parameters: Mapping[str, Any] | None = field(default=None, kw_only=True)
+    guess: Any = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        object.__setattr__(self, "initial_state", _initial_state(self.initial_state, self.dynamics))
+        object.__setattr__(self, "parameters", dict(self.parameters or {}))
+        self.layout.pack(self.parameters)
+        _ = self.model  # traces every function, so that mistakes surface here and not in a solver
+        self._check_initial_state()
+
+    def _check_types(self) -> None:
+        if not isinstance(self.dynamics, Dynamics):
+            raise InvalidProblem(
+                f"dynamics={self.dynamics!r} was given, but ContinuousDynamics or DiscreteDynamics was expected; "
+                "wrap the function, for example ContinuousDynamics(f, nx=2, nu=1)."
+            )
+        if not isinstance(self.horizon, Horizon):
+            raise InvalidProblem(
+                f"horizon={self.horizon!r} was given, but a Horizon was expected; write Horizon(5.0, steps=100)."
+            )
+        for constraint in tuple(self.constraints):
+            if not isinstance(constraint, Constraint):
+                raise InvalidProblem(
+                    f"constraints contains {constraint!r}, but Bounds, PathConstraint, TerminalConstraint, "
+                    "BoundaryConstraint or IntegralConstraint was expected; wrap it in one of them."
+                )
+        if self.dynamics.continuous and self.horizon.duration is None:
+            raise InvalidProblem(
+                "continuous dynamics got a horizon without duration, but a length of time was expected; "
+                "write Horizon(5.0, steps=100)."
+            )
+        if not self.dynamics.continuous and (self.horizon.duration is not None or self.horizon.start != 0.0):
+            raise InvalidProblem(
+                "discrete dynamics got a horizon with a duration or a start, but a number of steps alone was expected; "
+                "write Horizon(steps=100)."
+            )
+
+    @property
+    def nx(self) -> int:
+        """Number of states."""
+        return self.dynamics.nx
+
+    @property
+    def nu(self) -> int:
+        """Number of controls."""
+        return self.dynamics.nu
+
+    @cached_property
+    def initial_values(self) -> NDArray[np.float64]:
+        """The initial state as an array (nx,), NaN where free."""
+        return np.array([np.nan if entry is None else entry for entry in self.initial_state])
+
+    @cached_property
+    def layout(self) -> ParameterLayout:
+        """How the parameters are packed into one vector."""
+        return ParameterLayout.of(self.parameters)
+
+    @cached_property
+    def stage_cost_function(self) -> UserFunction | None:
+        """The stage cost with its signature read."""
+        return None if self.stage_cost is None else UserFunction.read(self.stage_cost, STAGE, "stage_cost")
+
+    @cached_property
+    def terminal_cost_function(self) -> UserFunction | None:
+        """The terminal cost with its signature read."""
+        return None if self.terminal_cost is None else UserFunction.read(self.terminal_cost, TERMINAL, "terminal_cost")
+
+    @cached_property
+    def model(self) -> Model:
+        """The functions as expressions."""
+        from trajopt.model import trace_model  # noqa: PLC0415 - keeps CasADi out of `import trajopt`
+
+        return trace_model(self)
+
+    @cached_property
+    def state_bounds(self) -> NDArray[np.float64]:
+        """Lower and upper bounds of the state, shape (2, nx), infinite where free."""
+        return self._bounds("state", self.nx)
+
+    @cached_property
+    def control_bounds(self) -> NDArray[np.float64]:
+        """Lower and upper bounds of the control, shape (2, nu), infinite where free."""
+        return self._bounds("control", self.nu)
+
+    def _bounds(self, what: str, size: int) -> NDArray[np.float64]:
+        """Intersection of all `Bounds`."""
+        every = [bounds.resolve(what, size) for bounds in self.constraints if isinstance(bounds, Bounds)]
+        lower = np.max([limits[0] for limits in every], axis=0, initial=-np.inf) if every else np.full(size, -np.inf)
+        upper = np.min([limits[1] for limits in every], axis=0, initial=np.inf) if every else np.full(size, np.inf)
+        check_order(lower, upper, f"the intersection of all Bounds({what}=...)")
+        return np.stack([lower, upper])
+
+    def constraints_by_kind(self) -> dict[str, list[FunctionConstraint]]:
+        """Function constraints under "path", "terminal", "boundary" and "integral", each in the order given."""
+        return {kind: [c for c in self.constraints if isinstance(c, cls)] for kind, cls in _KINDS.items()}
+
+    @cached_property
+    def features(self) -> frozenset[Feature]:
+        """What a solver must handle in order to solve this problem."""
+        groups = self.constraints_by_kind()
+        present = {
+            Feature.CONTINUOUS_TIME: self.dynamics.continuous,
+            Feature.DISCRETE_TIME: not self.dynamics.continuous,
+            Feature.FREE_DURATION: isinstance(self.horizon.duration, Free),
+            Feature.FREE_START: isinstance(self.horizon.start, Free),
+            Feature.FREE_INITIAL_STATE: None in self.initial_state,
+            Feature.FREE_PARAMETERS: bool(self.layout.free),
+            Feature.CONTROL_BOUNDS: bool(np.isfinite(self.control_bounds).any()),
+            Feature.STATE_BOUNDS: bool(np.isfinite(self.state_bounds).any()),
+            Feature.PATH_CONSTRAINTS: bool(groups["path"]),
+            Feature.TERMINAL_CONSTRAINTS: bool(groups["terminal"]),
+            Feature.BOUNDARY_CONSTRAINTS: bool(groups["boundary"]),
+            Feature.INTEGRAL_CONSTRAINTS: bool(groups["integral"]),
+        }
+        return frozenset(feature for feature, there in present.items() if there)
+
+    def at(
+        self, *, parameters: Mapping[str, Any] | None = None, initial_state: ArrayLike | None = None
+    ) -> Problem:
+        """The same problem with other numbers, sharing the traced functions.
+
+        Parameters
+        ----------
+        parameters
+            New values of some parameters, of unchanged shapes.
+        initial_state
+            (nx,) new initial state.
+        """
+        if parameters is None and initial_state is None:
+            return self
+        variant = copy.copy(self)  # carries the cached model along: that is the point
+        object.__setattr__(variant, "parameters", self.layout.update(self.parameters, parameters))
+        if initial_state is not None:
+            object.__setattr__(variant, "initial_state", _initial_state(initial_state, self.dynamics))
+            for derived in ("features", "initial_values"):
+                variant.__dict__.pop(derived, None)
+        variant._check_initial_state()
+        return variant
+
+    def _check_initial_state(self) -> None:
+        """Refuse an initial state outside its bounds, or where the dynamics are not finite."""
+        state, (lower, upper) = self.initial_values, self.state_bounds
+        for i in np.flatnonzero((state < lower) | (state > upper)):
+            raise InvalidProblem(
+                f"the initial state has {self.dynamics.states[i]}={state[i]:g}, but a value within its bounds "
+                f"[{lower[i]:g}, {upper[i]:g}] was expected; move the state or the bounds."
+            )
+        if np.isnan(state).any():
+            return
+        from trajopt.plain import PlainFunctions  # noqa: PLC0415 - keeps CasADi out of `import trajopt`
+
+        functions = PlainFunctions(self, self.layout.pack(self.parameters))
+        control, time = self._first_control(), self.horizon.start_guess
+        derivative = functions.dynamics(state, control, time)
+        if not np.isfinite(derivative).all():
+            entry = self.dynamics.states[int(np.flatnonzero(~np.isfinite(derivative))[0])]
+            raise InvalidProblem(
+                f"the dynamics return {derivative.tolist()} at the initial state with control {control.tolist()}, but "
+                f"finite numbers were expected (first bad entry: {entry}); check the function there, or give a guess "
+                "that starts with another control."
+            )
+
+    def _first_control(self) -> NDArray[np.float64]:
+        """The control of the guess at the start; without a guess, zero moved into its bounds."""
+        if isinstance(self.guess, tuple):
+            return np.asarray(self.guess[2], float)[0]
+        if self.guess is not None:
+            return np.asarray(self.guess.u[0], float)
+        return np.clip(np.zeros(self.nu), self.control_bounds[0], self.control_bounds[1])
+
+
+def _initial_state(entries: Any, dynamics: Dynamics) -> tuple[float | None, ...]:
+    """The initial state as nx floats, None where free."""
+    if entries is None:
+        return (None,) * dynamics.nx
+    try:
+        state = tuple(None if entry is None else float(entry) for entry in entries)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem(
+            f"initial_state={entries!r} was given, but {dynamics.nx} numbers or None were expected; correct it."
+        ) from error
+    if len(state) != dynamics.nx:
+        raise InvalidProblem(
+            f"initial_state has {len(state)} entries, but {dynamics.nx} were expected, one for each of "
+            f"{', '.join(dynamics.states)}; correct its length."
+        )
+    if not all(entry is None or math.isfinite(entry) for entry in state):
+        raise InvalidProblem(
+            f"initial_state={entries!r} was given, but finite numbers were expected; write None for a free entry."
+        )
+    return state

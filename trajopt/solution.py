@@ -1,0 +1,305 @@
+"""The answer: trajectories, how the solve ended, and a certificate made by the core and not by the solver."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajopt.errors import InvalidProblem, TrajoptError
+from trajopt.monitor import Iteration
+from trajopt.problem import Problem
+from trajopt.status import Status
+from trajopt.trajectory import Interpolation, Trajectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from trajopt.certificate import Certificate
+
+Array = NDArray[np.float64]
+_FORMAT = 1
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What `trajopt.solve` returns.
+
+    Attributes
+    ----------
+    problem
+        The problem with the parameter values that were solved for; None if loaded from a file without one.
+    solver
+        The solver and its settings, as text.
+    status
+        How it ended; ``success``, ``message`` say the same as a bool and a sentence.
+    trajectory
+        Knots, states and controls; ``t``, ``x``, ``u`` are shorthands.
+    cost
+        As the solver's own discretisation values it; ``certificate.cost`` is what the control really costs.
+    iterations
+        How many the solver took.
+    history
+        One `Iteration` for each.
+    seconds
+        Wall time of the solve, without the certificate.
+    feedback
+        (N, nu, nx) gains K of the law u = u_k + K_k (x - x_k), or None.
+    multipliers
+        Costates and multipliers of the solver's own, by name.
+    detail
+        A sentence of the solver's behind the status's own.
+    """
+
+    problem: Problem | None
+    solver: str
+    status: Status
+    trajectory: Trajectory
+    cost: float
+    iterations: int
+    history: tuple[Iteration, ...] = ()
+    seconds: float = float("nan")
+    feedback: Array | None = None
+    multipliers: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+    @property
+    def success(self) -> bool:
+        """Whether the solver met its stated tolerances."""
+        return self.status.success
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence, with the solver's own words behind it."""
+        return f"{self.status.sentence} {self.detail}".strip()
+
+    @property
+    def t(self) -> Array:
+        """Times of the knots, (N+1,)."""
+        return self.trajectory.t
+
+    @property
+    def x(self) -> Array:
+        """States at the knots, (N+1, nx)."""
+        return self.trajectory.x
+
+    @property
+    def u(self) -> Array:
+        """Controls: (N, nu) held over each interval, or (N+1, nu) interpolated between knots."""
+        return self.trajectory.u
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Values of the problem's parameters, the chosen ones of free parameters among them."""
+        return dict(self.trajectory.parameters)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """The core's own check of this answer, computed at the first look and kept."""
+        from trajopt.certificate import certify  # noqa: PLC0415 - SciPy's integrators load only when asked for
+
+        return certify(self._with_problem("check"))
+
+    @property
+    def certified(self) -> bool:
+        """Whether the solver succeeded and the certificate confirms the answer."""
+        return self.success and self.certificate.passed
+
+    def __call__(self, t: ArrayLike) -> tuple[Array, Array]:
+        """State and control at time ``t``: (nx,), (nu,) for a scalar, (n, nx), (n, nu) for an array.
+
+        The state is the cubic through both knots with the slopes of the dynamics there (for discrete dynamics: that of
+        the last step). Outside the horizon both are held constant.
+        """
+        time = np.asarray(t, float)
+        return self._state(time), self.trajectory.control(time)
+
+    def _state(self, time: Array) -> Array:
+        k = self.trajectory.interval(time)
+        t, x = self.t, self.x
+        problem = self._with_problem("interpolate").problem
+        assert problem is not None
+        if not problem.dynamics.continuous:
+            return x[np.clip(np.floor(time).astype(int), 0, len(t) - 1)]
+        span = (t[k + 1] - t[k])[..., None]
+        s = np.clip((time - t[k]) / (t[k + 1] - t[k]), 0.0, 1.0)[..., None]
+        left, right = self._slopes
+        return (
+            (1.0 + 2.0 * s) * (1.0 - s) ** 2 * x[k]
+            + s * (1.0 - s) ** 2 * span * left[k]
+            + s**2 * (3.0 - 2.0 * s) * x[k + 1]
+            + s**2 * (s - 1.0) * span * right[k]
+        )
+
+    @cached_property
+    def _slopes(self) -> tuple[Array, Array]:
+        """Time derivatives of the state at the start and the end of each interval, each (N, nx)."""
+        from trajopt.plain import PlainFunctions  # noqa: PLC0415 - keeps CasADi out of `import trajopt`
+
+        assert self.problem is not None
+        functions = PlainFunctions(self.problem, self.problem.layout.pack(self.trajectory.parameters))
+        steps = range(self.trajectory.steps)
+        t, x, control = self.t, self.x, self.trajectory.control_on
+        left = [functions.dynamics(x[k], control(k, t[k]), t[k]) for k in steps]
+        right = [functions.dynamics(x[k + 1], control(k, t[k + 1]), t[k + 1]) for k in steps]
+        return np.array(left), np.array(right)
+
+    def shift(self, steps: int = 1) -> Trajectory:
+        """The plan that remains after ``steps`` intervals, extended by its last values: a guess for the next solve.
+
+        The clock stays where it was, so that the result is a guess for the same problem from a later state.
+        """
+        n, trajectory = self.trajectory.steps, self.trajectory
+        if isinstance(steps, bool) or int(steps) != steps or not 0 <= steps <= n:
+            raise InvalidProblem(f"shift({steps}) was asked for, but a whole number from 0 to {n} was expected; correct it.")
+        knots, intervals = (np.minimum(np.arange(count) + steps, count - 1) for count in (n + 1, n))
+        rows = intervals if trajectory.interpolation is Interpolation.HOLD else knots
+        u_mid = None if trajectory.u_mid is None else trajectory.u_mid[intervals]
+        return replace(trajectory, x=self.x[knots], u=self.u[rows], u_mid=u_mid)
+
+    def resample(self, steps: int) -> Trajectory:
+        """The trajectory on ``steps`` equal intervals: a guess for a finer or coarser problem."""
+        if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+            raise InvalidProblem(f"resample(steps={steps}) was asked for, but a positive whole number was expected.")
+        knots = np.linspace(self.t[0], self.t[-1], int(steps) + 1)
+        return self.trajectory.resample(knots, self._state)
+
+    def explain(self) -> str:
+        """What happened, which constraints are worst by name and time, and what to try."""
+        from trajopt.explain import explain  # noqa: PLC0415 - needs the certificate
+
+        return explain(self._with_problem("explain"))
+
+    def plot(self) -> Figure:
+        """States, controls with their bounds, and convergence, as a matplotlib figure."""
+        from trajopt.view.plot import plot_solution  # noqa: PLC0415 - matplotlib loads only when asked for
+
+        return plot_solution(self._with_problem("plot"))
+
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file that opens without a network; returns its path."""
+        from trajopt.view.report import write_report  # noqa: PLC0415 - matplotlib loads only when asked for
+
+        return write_report(self._with_problem("report"), Path(path))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each knot: time, states and controls by name; a held control has no value at the last knot."""
+        import pandas as pd  # noqa: PLC0415 - slow to import
+
+        problem = self._with_problem("tabulate").problem
+        assert problem is not None
+        u = np.vstack([self.u, np.full((len(self.t) - len(self.u), self.u.shape[1]), np.nan)])
+        columns = {"t": self.t}
+        columns |= dict(zip(problem.dynamics.states, self.x.T, strict=True))
+        columns |= dict(zip(problem.dynamics.controls, u.T, strict=True))
+        return pd.DataFrame(columns)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the numbers, not the problem's functions, to an ``.npz`` file; returns its path.
+
+        The file replaces an older one only when it is complete, so a killed process loses nothing.
+        """
+        from trajopt.files import write_atomically  # noqa: PLC0415
+
+        head = {
+            "format": _FORMAT,
+            "solver": self.solver,
+            "status": self.status.label,
+            "cost": self.cost,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "detail": self.detail,
+            "interpolation": str(self.trajectory.interpolation),
+            "history": [asdict(iteration) for iteration in self.history],
+        }
+        arrays = {"t": self.t, "x": self.x, "u": self.u, "u_mid": self.trajectory.u_mid, "feedback": self.feedback}
+        arrays |= {f"parameter.{name}": np.asarray(value) for name, value in self.parameters.items()}
+        arrays |= {f"multiplier.{name}": np.asarray(value) for name, value in self.multipliers.items()}
+        present = {name: array for name, array in arrays.items() if array is not None}
+        path = Path(path)
+        write_atomically(path, lambda file: np.savez_compressed(file, head=np.array(json.dumps(head)), **present))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, problem: Problem | None = None) -> Solution:
+        """Read what `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path
+            The file.
+        problem
+            The problem that it belongs to, needed to interpolate, plot and certify; functions are not stored.
+
+        Raises
+        ------
+        TrajoptError
+            When the file is not a saved solution, or its sizes are not the problem's.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            head = json.loads(str(arrays["head"]))
+            solution = cls._from_arrays(head, arrays, problem)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise TrajoptError(
+                f"{path} was given, but a file written by Solution.save was expected ({error}); save the solution again."
+            ) from error
+        if problem is not None and (solution.x.shape[1:], solution.u.shape[1:]) != ((problem.nx,), (problem.nu,)):
+            raise TrajoptError(
+                f"{path} holds {solution.x.shape[1]} states and {solution.u.shape[1]} controls, but the problem has "
+                f"{problem.nx} and {problem.nu}; give the problem that it was saved from."
+            )
+        return solution
+
+    @classmethod
+    def _from_arrays(cls, head: dict[str, Any], arrays: dict[str, Any], problem: Problem | None) -> Solution:
+        if head["format"] != _FORMAT:
+            raise ValueError(f"format {head['format']}, this version reads {_FORMAT}")
+
+        def group(prefix: str) -> dict[str, Any]:
+            found = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+            return {key: value.item() if value.ndim == 0 else value for key, value in found.items()}
+
+        trajectory = Trajectory(
+            arrays["t"],
+            arrays["x"],
+            arrays["u"],
+            Interpolation(head["interpolation"]),
+            arrays.get("u_mid"),
+            group("parameter."),
+        )
+        return cls(
+            problem=problem,
+            solver=head["solver"],
+            status=Status.from_label(head["status"]),
+            trajectory=trajectory,
+            cost=head["cost"],
+            iterations=head["iterations"],
+            history=tuple(Iteration(**record) for record in head["history"]),
+            seconds=head["seconds"],
+            feedback=arrays.get("feedback"),
+            multipliers=group("multiplier."),
+            detail=head["detail"],
+        )
+
+    def _with_problem(self, verb: str) -> Solution:
+        if self.problem is None:
+            raise TrajoptError(
+                f"this solution was loaded without its problem, but the problem is needed to {verb} it; "
+                "write Solution.load(path, problem)."
+            )
+        return self
+
+    def __repr__(self) -> str:
+        name = "" if self.problem is None or self.problem.name is None else f"{self.problem.name}, "
+        return f"Solution({name}{self.solver}: {self.status}, cost={self.cost:.6g}, iterations={self.iterations})"

@@ -1,0 +1,68 @@
+"""What a solver is: a frozen record of settings, the features that it handles, and one method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.monitor import Monitor
+from trajopt.problem import Feature, Problem
+from trajopt.status import Status
+from trajopt.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a solver hands back; `trajopt.solve` makes a `Solution` of it.
+
+    Attributes
+    ----------
+    status
+        How it ended.
+    trajectory
+        The answer, or the best so far.
+    cost
+        As the solver's own discretisation values it.
+    iterations
+        How many it took.
+    feedback
+        (N, nu, nx) gains K of the law u = u_k + K_k (x - x_k), if the solver has them.
+    detail
+        A sentence behind the status's own, for example the library's return code.
+    multipliers
+        Whatever costates and multipliers the solver has, by name.
+    """
+
+    status: Status
+    trajectory: Trajectory
+    cost: float
+    iterations: int
+    feedback: Array | None = None
+    detail: str = ""
+    multipliers: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Solver(ABC):
+    """Base class of all solvers. A subclass is a frozen dataclass of settings and keeps no state between solves.
+
+    Attributes
+    ----------
+    handles
+        Features that it can treat; any other is refused by name before it starts.
+    preference
+        Where ``solve(problem)`` without a solver looks first: the largest among those that handle the problem.
+    """
+
+    handles: ClassVar[frozenset[Feature]]
+    preference: ClassVar[int] = 0
+
+    @abstractmethod
+    def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
+        """Solve from ``guess``, which lies on the problem's own knots, reporting every iteration to ``monitor``."""

@@ -1,0 +1,1 @@
+"""From continuous time to stages: integrators, collocation schemes, scaling."""

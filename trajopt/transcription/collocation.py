@@ -1,0 +1,294 @@
+"""From an optimal-control problem to a nonlinear program and back.
+
+`CollocationProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and on
+what is free, but on no number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one solve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import casadi as ca
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.horizon import Free
+from trajopt.model import Model
+from trajopt.problem import Problem
+from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.collocation_layout import RowLayout, VariableLayout
+from trajopt.transcription.collocation_schemes import Scheme
+from trajopt.transcription.nlp import Element, Instance, Program, assemble
+from trajopt.transcription.scaling import Scaling, magnitude_scales
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CollocationProgram:
+    """A problem's structure under a scheme, compiled.
+
+    Attributes
+    ----------
+    scheme
+        The collocation scheme; None for discrete dynamics, whose steps are taken as they are.
+    variables, rows
+        Where things lie.
+    free
+        (n_free,) which entries of (start, duration, packed parameters) are decision variables.
+    path_end
+        Which path constraint rows apply at the final knot.
+    program
+        The compiled functions.
+    """
+
+    scheme: Scheme | None
+    variables: VariableLayout
+    rows: RowLayout
+    free: NDArray[np.intp]
+    path_end: NDArray[np.intp]
+    program: Program
+
+
+_compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], CollocationProgram]] = WeakKeyDictionary()
+
+
+def compile_problem(problem: Problem, scheme: Scheme) -> CollocationProgram:
+    """The program of a problem, compiled at the first call and then kept with the problem's model.
+
+    Parameters
+    ----------
+    problem
+        Only its functions, number of steps and what is free matter.
+    scheme
+        For continuous dynamics; discrete ones need none.
+    """
+    chosen = scheme if problem.dynamics.continuous else None
+    free = _free_entries(problem)
+    key = (chosen, problem.horizon.steps, tuple(free.tolist()))
+    known = _compiled.setdefault(problem.model, {})
+    if key not in known:
+        known[key] = _compile(problem, chosen, free)
+    return known[key]
+
+
+def _free_entries(problem: Problem) -> NDArray[np.intp]:
+    horizon = problem.horizon
+    times = [i for i, value in enumerate((horizon.start, horizon.duration)) if isinstance(value, Free)]
+    return np.concatenate([np.array(times, dtype=np.intp), 2 + problem.layout.free_entries])
+
+
+def _compile(problem: Problem, scheme: Scheme | None, free: NDArray[np.intp]) -> CollocationProgram:
+    model, steps = problem.model, problem.horizon.steps
+    inner = 0 if scheme is None else scheme.inner
+    path_end = _path_rows_at_the_end(model, held=scheme is None)
+    counts = {kind: len(getattr(model, kind)) for kind in ("path", "terminal", "boundary", "integral")}
+    variables = VariableLayout.of(steps, problem.nx, problem.nu, inner, len(free), held=scheme is None)
+    rows = RowLayout.of(steps, problem.nx, inner, counts | {"path_end": len(path_end)})
+    symbols = _Symbols.of(problem, free)
+    elements = [
+        _interval(model, scheme, symbols, variables, rows),
+        _end(model, symbols, variables, rows, path_end, held=scheme is None),
+        _boundary(model, symbols, variables, rows),
+    ]
+    program = assemble(elements, symbols.shared, variables.size, rows.size)
+    return CollocationProgram(scheme, variables, rows, free, path_end, program)
+
+
+def _path_rows_at_the_end(model: Model, *, held: bool) -> NDArray[np.intp]:
+    """Every row; where no control exists at the final knot, those that do not ask for one."""
+    every = np.arange(len(model.path))
+    if not held or not every.size or not model.u.numel():
+        return every
+    return every[~np.array(ca.which_depends(model.path.expression, model.u, 1, True))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Symbols:
+    """Start, duration and packed parameters, apart into decision variables and numbers."""
+
+    start: ca.SX
+    duration: ca.SX
+    p: ca.SX
+    free: ca.SX
+    shared: ca.SX
+    copy: ca.SX
+    steps: int
+
+    @classmethod
+    def of(cls, problem: Problem, free: NDArray[np.intp]) -> _Symbols:
+        whole = ca.SX.sym("globals", 2 + problem.layout.size)
+        fixed = np.setdiff1d(np.arange(whole.numel()), free)
+        return cls(
+            start=whole[0],
+            duration=whole[1],
+            p=whole[2:],
+            free=whole[free.tolist()],
+            shared=whole[fixed.tolist()],
+            copy=ca.SX.sym("k"),
+            steps=problem.horizon.steps,
+        )
+
+    @property
+    def end(self) -> ca.SX:
+        return self.start + self.duration
+
+
+def _interval(
+    model: Model, scheme: Scheme | None, symbols: _Symbols, variables: VariableLayout, rows: RowLayout
+) -> Element:
+    """Defects, quadratures and path constraints of one interval."""
+    nx, nu, nodes = model.x.numel(), model.u.numel(), 2 if scheme is None else len(scheme.nodes)
+    stage = ca.Function(
+        "stage",
+        [model.x, model.u, model.t, model.p],
+        [model.dynamics, model.stage_cost, model.integral.expression, model.path.expression],
+    )
+    x = [ca.SX.sym(f"x{j}", nx) for j in range(nodes)]
+    u = [ca.SX.sym(f"u{j}", nu) for j in range(nodes)]
+    if scheme is None:
+        f, cost, integrals, path = stage(x[0], u[0], symbols.start + symbols.copy, symbols.p)
+        defects, paths = x[1] - f, [path]
+        local = ca.vertcat(x[0], u[0], x[1], symbols.free)
+    else:
+        h = symbols.duration / symbols.steps
+        times = [symbols.start + symbols.duration * (symbols.copy + c) / symbols.steps for c in scheme.nodes]
+        values = [stage(*node, symbols.p) for node in zip(x, u, times, strict=True)]
+        slopes, costs, integrands = (ca.horzcat(*(value[i] for value in values)) for i in range(3))
+        defects = ca.vertcat(*(x[i + 1] - x[0] - h * slopes @ ca.DM(a) for i, a in enumerate(scheme.coefficients)))
+        cost, integrals = h * costs @ ca.DM(scheme.weights), h * integrands @ ca.DM(scheme.weights)
+        paths = [value[3] for value in values[:-1]]
+        local = ca.vertcat(*(part for node in zip(x, u, strict=True) for part in node), symbols.free)
+    return Element(
+        local, symbols.copy, cost, ca.vertcat(defects, *paths, integrals), variables.intervals(), rows.intervals()
+    )
+
+
+def _end(
+    model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout, path_end: NDArray[np.intp], *, held: bool
+) -> Element:
+    """Terminal cost, terminal constraints and the path constraints at the final knot."""
+    x, u = ca.SX.sym("x", model.x.numel()), ca.SX.sym("u", model.u.numel())
+    function = ca.Function(
+        "end",
+        [model.x, model.u, model.t, model.p],
+        [model.terminal_cost, model.path.expression[path_end.tolist()], model.terminal.expression],
+    )
+    cost, path, terminal = function(x, u, symbols.end, symbols.p)
+    local = ca.vertcat(x, symbols.free) if held else ca.vertcat(x, u, symbols.free)
+    return Element(local, symbols.copy, cost, ca.vertcat(path, terminal), variables.end(), rows.end())
+
+
+def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout) -> Element:
+    """Constraints that tie both ends."""
+    x0, xf = ca.SX.sym("x0", model.x.numel()), ca.SX.sym("xf", model.x.numel())
+    function = ca.Function("boundary", [model.x0, model.xf, model.t0, model.tf, model.p], [model.boundary.expression])
+    tied = function(x0, xf, symbols.start, symbols.end, symbols.p)
+    local = ca.vertcat(x0, xf, symbols.free)
+    return Element(local, symbols.copy, ca.SX(0), tied, variables.both_ends(), rows.boundary[None, :])
+
+
+def pose(structure: CollocationProgram, problem: Problem, guess: Trajectory, *, scaled: bool) -> Instance:
+    """The numbers of one solve: limits, guess and scales.
+
+    Parameters
+    ----------
+    structure
+        Of ``compile_problem``.
+    problem
+        Gives limits and parameter values.
+    guess
+        On the problem's own knots.
+    scaled
+        Scale the variables by their magnitude, and the defects like their states.
+    """
+    layout, rows = structure.variables, structure.rows
+    limits = np.empty((2, layout.size))
+    for places, bounds in (
+        (layout.x, problem.state_bounds),
+        (layout.x_inner, problem.state_bounds),
+        (layout.u, problem.control_bounds),
+        (layout.u_inner, problem.control_bounds),
+    ):
+        limits[:, places] = bounds.reshape(2, *(1,) * (places.ndim - 1), -1)
+    start = problem.initial_values
+    fixed = ~np.isnan(start)
+    limits[:, layout.x[0, fixed]] = start[fixed]
+    limits[:, layout.free] = _global_limits(problem)[:, structure.free]
+    whole = _globals(problem, guess)
+    w = _guess_vector(structure, guess, whole)
+    row_limits = _row_limits(structure, problem.model)
+    scaling = _scales(structure, limits, w) if scaled else Scaling.identity(layout.size, rows.size)
+    shared = np.delete(whole, structure.free)
+    return Instance(structure.program, w, *limits, *row_limits, shared, scaling)
+
+
+def _global_limits(problem: Problem) -> Array:
+    """Limits of (start, duration, packed parameters), shape (2, 2 + np)."""
+    horizon = problem.horizon
+    values = (horizon.start, float(horizon.steps) if horizon.duration is None else horizon.duration)
+    times = [(value.lower, value.upper) if isinstance(value, Free) else (value, value) for value in values]
+    return np.hstack([np.array(times, dtype=float).T, problem.layout.bounds(problem.parameters)])
+
+
+def _globals(problem: Problem, guess: Trajectory) -> Array:
+    """(start, duration, packed parameters): the numbers of the problem where fixed, of the guess where free."""
+    whole = np.concatenate([[guess.t[0], guess.t[-1] - guess.t[0]], problem.layout.pack(guess.parameters)])
+    lower, upper = _global_limits(problem)
+    return np.clip(whole, lower, upper)
+
+
+def _guess_vector(structure: CollocationProgram, guess: Trajectory, whole: Array) -> Array:
+    layout = structure.variables
+    w = np.empty(layout.size)
+    w[layout.x] = guess.x
+    w[layout.free] = whole[structure.free]
+    if structure.scheme is None:
+        w[layout.u] = guess.held()
+        return w
+    w[layout.u] = guess.control(guess.t)
+    intervals = np.arange(guess.steps)
+    for j, c in enumerate(structure.scheme.nodes[1:-1]):
+        w[layout.x_inner[:, j]] = (1.0 - c) * guess.x[:-1] + c * guess.x[1:]
+        w[layout.u_inner[:, j]] = guess.control_on(intervals, (1.0 - c) * guess.t[:-1] + c * guess.t[1:])
+    return w
+
+
+def _row_limits(structure: CollocationProgram, model: Model) -> Array:
+    """Limits of the rows, (2, m); the defects are zero."""
+    rows = structure.rows
+    limits = np.zeros((2, rows.size))
+    for side, name in enumerate(("lower", "upper")):
+        path = getattr(model.path, name)
+        limits[side, rows.path] = path
+        limits[side, rows.path_inner] = path
+        limits[side, rows.path_end] = path[structure.path_end]
+        for kind in ("terminal", "boundary", "integral"):
+            limits[side, getattr(rows, kind)] = getattr(getattr(model, kind), name)
+    return limits
+
+
+def _scales(structure: CollocationProgram, limits: Array, w: Array) -> Scaling:
+    layout, rows = structure.variables, structure.rows
+    # The initial state is pinned by its limits, which therefore say nothing of the size of the state: look at the end.
+    states = magnitude_scales(*limits[:, layout.x[-1]], w[layout.x])
+    controls = magnitude_scales(*limits[:, layout.u[-1]], w[layout.u])
+    variables, units = np.ones(layout.size), np.ones(rows.size)
+    for places, scale in ((layout.x, states), (layout.x_inner, states), (layout.u, controls), (layout.u_inner, controls)):
+        variables[places] = scale
+    variables[layout.free] = magnitude_scales(*limits[:, layout.free], w[None, layout.free])
+    units[rows.defects] = states
+    return Scaling(variables, units)
+
+
+def read_trajectory(structure: CollocationProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:
+    """The trajectory that a vector of variables stands for."""
+    layout, scheme = structure.variables, structure.scheme
+    whole = np.empty(2 + problem.layout.size)
+    whole[structure.free] = w[layout.free]
+    whole[np.setdiff1d(np.arange(len(whole)), structure.free)] = instance.shared
+    interpolation = Interpolation.HOLD if scheme is None else scheme.interpolation
+    u_mid = w[layout.u_inner[:, 0]] if interpolation is Interpolation.QUADRATIC else None
+    knots = problem.horizon.knots(whole[0], whole[1])
+    return Trajectory(knots, w[layout.x], w[layout.u], interpolation, u_mid, problem.layout.unpack(whole[2:]))

@@ -1,0 +1,187 @@
+"""Every limit of a problem measured on a re-integrated trajectory, between the knots as well as at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.constraints import FunctionConstraint
+from trajopt.horizon import Free
+from trajopt.model import Rows as StackedRows
+from trajopt.plain import PlainFunctions
+from trajopt.problem import Problem
+from trajopt.reintegration import Reintegration
+from trajopt.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+
+_ROUNDING = 1e-9
+"""Relative departure from given data (initial state, horizon, parameters) that rounding explains."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Where one row of one constraint comes closest to its limit, or farthest beyond.
+
+    Attributes
+    ----------
+    name
+        Of the constraint, with the row where it has several: "rail", "obstacles[2]", "position >= -2".
+    time
+        When, in the time unit of the problem.
+    amount
+        Positive: violation; negative: margin. In the constraint's unit divided by max(1, |limit|); for an equality the
+        distance from it. Infinite where the function is not finite.
+    row
+        Row within the constraint.
+    """
+
+    name: str
+    time: float
+    amount: float
+    row: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Values of stacked constraint rows of one kind.
+
+    Attributes
+    ----------
+    names, constraints, rows
+        For each stacked row its name, the name of its constraint and its row therein.
+    values
+        (samples, n) values; terminal, boundary and integral constraints have one sample.
+    times
+        (samples,) when.
+    lower, upper
+        (n,) limits.
+    """
+
+    names: tuple[str, ...]
+    constraints: tuple[str, ...]
+    rows: tuple[int, ...]
+    values: Array
+    times: Array
+    lower: Array
+    upper: Array
+
+    @property
+    def excess(self) -> Array:
+        """Scaled amounts beyond the lower and the upper limit, (2, samples, n); minus infinity without a limit."""
+        with np.errstate(invalid="ignore"):
+            beyond = np.stack([self.lower - self.values, self.values - self.upper])
+        limits = np.abs(np.stack([self.lower, self.upper]))
+        scale = np.where(np.isfinite(limits), np.maximum(1.0, limits), 1.0)[:, None]
+        return np.where(np.isnan(beyond), np.inf, beyond / scale)
+
+    def worst(self) -> list[Violation]:
+        """One record for each row."""
+        amounts = self.excess.max(axis=0)
+        where = amounts.argmax(axis=0)
+        return [
+            Violation(name, float(self.times[where[i]]), float(amounts[where[i], i]), self.rows[i])
+            for i, name in enumerate(self.names)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """All rows of all kinds, and departures from what the problem prescribes."""
+
+    state: Rows
+    control: Rows
+    path: Rows
+    terminal: Rows
+    boundary: Rows
+    integral: Rows
+    data: tuple[Violation, ...]
+
+    def worst(self) -> tuple[Violation, ...]:
+        """Every constraint, worst first."""
+        groups = (self.state, self.control, self.path, self.terminal, self.boundary, self.integral)
+        records = [record for group in groups for record in group.worst()] + list(self.data)
+        return tuple(sorted(records, key=lambda record: -record.amount))
+
+
+def measure(
+    problem: Problem, trajectory: Trajectory, functions: PlainFunctions, parameters: Array, path: Reintegration
+) -> Measurement:
+    """Evaluate every constraint on the end-to-end trajectory.
+
+    Samples lie as densely as `Reintegration` has them; a function that turns round between two of them may exceed what
+    is reported by about a 64th of what it does within one interval.
+    """
+    t0, tf, end = float(path.t[0]), float(path.t[-1]), np.array([path.t[-1]])
+    stages = list(zip(path.x[: path.stages], path.u[: path.stages], path.t[: path.stages].tolist(), strict=True))
+    groups, model, final = problem.constraints_by_kind(), problem.model, path.knots[-1]
+    return Measurement(
+        _bounds(problem.dynamics.states, problem.state_bounds, path.x, path.t),
+        _bounds(problem.dynamics.controls, problem.control_bounds, path.u[: path.stages], path.t[: path.stages]),
+        _rows(groups["path"], model.path, [functions.path(*stage) for stage in stages], path.t[: path.stages]),
+        _rows(groups["terminal"], model.terminal, [functions.terminal(final, tf)], end),
+        _rows(groups["boundary"], model.boundary, [functions.boundary(path.knots[0], final, t0, tf)], end),
+        _rows(groups["integral"], model.integral, [path.running[1:]], end),
+        tuple(_data(problem, trajectory, parameters)),
+    )
+
+
+def _bounds(names: Sequence[str], limits: Array, values: Array, times: Array) -> Rows:
+    """Each finite bound as a row of its own, so that its name can say which side."""
+    entries = [(side, i) for i in range(len(names)) for side in (0, 1) if np.isfinite(limits[side, i])]
+    labels = tuple(f"{names[i]} {'<=' if side else '>='} {limits[side, i]:g}" for side, i in entries)
+    lower = np.array([-np.inf if side else limits[side, i] for side, i in entries])
+    upper = np.array([limits[side, i] if side else np.inf for side, i in entries])
+    columns = values[:, [i for _, i in entries]]
+    return Rows(labels, labels, tuple(i for _, i in entries), columns, times, lower, upper)
+
+
+def _rows(constraints: Sequence[FunctionConstraint], stacked: StackedRows, values: list[Array], times: Array) -> Rows:
+    """Values of function constraints, which come from the plain functions, with the limits and names of the model."""
+    owners: list[tuple[str, int]] = []
+    for constraint in constraints:
+        count = 1
+        if stacked.names[len(owners)] != constraint.name:  # several rows carry their numbers
+            numbered = enumerate(stacked.names[len(owners) :])
+            count = next((row for row, name in numbered if name != f"{constraint.name}[{row}]"), len(stacked) - len(owners))
+        owners += [(constraint.name, row) for row in range(count)]
+    return Rows(
+        stacked.names,
+        tuple(name for name, _ in owners),
+        tuple(row for _, row in owners),
+        np.array(values, float).reshape(len(values), len(stacked)),
+        times,
+        stacked.lower,
+        stacked.upper,
+    )
+
+
+def _data(problem: Problem, trajectory: Trajectory, parameters: Array) -> list[Violation]:
+    """Departures from fixed initial states, the horizon and the parameters' limits; silent where there is none."""
+    start, duration = float(trajectory.t[0]), float(trajectory.t[-1] - trajectory.t[0])
+    horizon, found = problem.horizon, []
+
+    def check(name: str, value: float, lower: float, upper: float, row: int = 0) -> None:
+        amount = max((lower - value) / max(1.0, abs(lower)), (value - upper) / max(1.0, abs(upper)))
+        if not amount <= _ROUNDING:
+            found.append(Violation(name, start, float(amount), row))
+
+    for i, (value, given) in enumerate(zip(trajectory.x[0], problem.initial_state, strict=True)):
+        if given is not None:
+            check(f"initial {problem.dynamics.states[i]} = {given:g}", value, given, given, i)
+    wanted = float(horizon.steps) if horizon.duration is None else horizon.duration
+    for name, value, limit in (("start", start, horizon.start), ("duration", duration, wanted)):
+        check(name, value, *_interval(limit))
+    limits = problem.layout.bounds(problem.parameters)
+    for name, part in problem.layout.slices.items():
+        for row, (value, low, high) in enumerate(zip(parameters[part], *limits[:, part], strict=True)):
+            check(f"parameter {name}", value, low, high, row)
+    return found
+
+
+def _interval(limit: float | Free) -> tuple[float, float]:
+    """Lower and upper limit of a time."""
+    return (float(limit.lower), float(limit.upper)) if isinstance(limit, Free) else (limit, limit)  # type: ignore[arg-type]
