@@ -59,7 +59,7 @@ def names() -> list[str]:
 
 
 def reference(name: str) -> Reference:
-    """What is known of a problem beforehand: optimum, source, tags, closed form, picture.
+    """Return what is known of a problem beforehand: optimum, source, tags, closed form, picture.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def reference(name: str) -> Reference:
 
 
 def _entry(name: str) -> Entry:
-    """The entry of that name, from the one file whose name it begins with."""
+    """Return the entry of that name, from the one file whose name it begins with."""
     for file in _files():
         if f"{name}-".startswith(f"{file.replace('_', '-')}-"):
             entry = _entries(file).get(name)
@@ -89,5 +89,5 @@ def _files() -> tuple[str, ...]:
 
 @cache
 def _entries(file: str) -> dict[str, Entry]:
-    """The problems of one file, by name."""
+    """Return the problems of one file, by name."""
     return {entry.name: entry for entry in importlib.import_module(f"trajopt.problems.{file}").ENTRIES}

@@ -21,7 +21,7 @@ from trajopt.problems.reference import Entry, Reference
 
 
 def build(*, ceiling: float = 0.1, curvature: float = 10.0, steps: int = 60) -> to.Problem:
-    """The shape of least bending energy that stays below ``ceiling``."""
+    """Build the shape of least bending energy that stays below ``ceiling``."""
     return to.Problem(
         to.ContinuousDynamics(double_integrator, states=("deflection", "slope"), controls=("curvature",)),
         stage_cost=lambda x, u: u[0] ** 2,

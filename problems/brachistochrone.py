@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 import trajopt as to
 from trajopt.problems.drawing import Circle, Drawing, Line, Primitive, Trail
@@ -73,12 +73,12 @@ def build_free_height(*, gravity: float = GRAVITY_IN_FEET, distance: float = 1.0
 
 
 def _guess(duration: float, start: list[float], end: list[float]) -> tuple[Any, Any, Any]:
-    """A straight line in all states; the wire turns from steep to level."""
+    """Guess a straight line in all states; the wire turns from steep to level."""
     return np.array([0.0, duration]), np.array([start, end]), np.array([[0.1], [1.5]])
 
 
 def cycloid(gravity: float, height: float, radius: float, last_angle: float) -> ClosedForm:
-    """The slide down a cycloid of rolling ``radius`` until the rolling angle ``last_angle``."""
+    """Return the slide down a cycloid of rolling ``radius`` until the rolling angle ``last_angle``."""
     rate = np.sqrt(gravity / radius)
 
     def trajectory(t: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -91,12 +91,12 @@ def cycloid(gravity: float, height: float, radius: float, last_angle: float) -> 
 
 def _between_two_points() -> ClosedForm:
     """Down 5 over 10: the rolling angle solves (phi - sin phi) / (1 - cos phi) = 2."""
-    angle = brentq(lambda phi: phi - np.sin(phi) - 2.0 * (1.0 - np.cos(phi)), 1.0, 6.0, xtol=1e-14)
+    angle = root_scalar(lambda phi: phi - np.sin(phi) - 2.0 * (1.0 - np.cos(phi)), bracket=(1.0, 6.0), xtol=1e-14).root
     return cycloid(GRAVITY, 10.0, float(5.0 / (1.0 - np.cos(angle))), angle)
 
 
 def _picture(closed: ClosedForm, end: tuple[float, float] | None) -> Drawing:
-    """The bead on its way; the optimal wire in the background."""
+    """Draw the bead on its way; the optimal wire in the background."""
     wire = [closed(float(t))[0][:2] for t in np.linspace(0.0, closed.duration, 60)]
     size = 0.02 * float(wire[-1][0])
     scenery: tuple[Primitive, ...] = (Line(tuple((float(a), float(b)) for a, b in wire), "ground"),)

@@ -58,7 +58,7 @@ def resting_on_the_wall(wall: float) -> ClosedForm:
 
 
 def wall_picture(wall: float) -> Drawing:
-    """A block that flies towards the wall; the block's right edge is its position."""
+    """Draw a block that flies towards the wall; the block's right edge is its position."""
     drawing = track_picture(0.0, wall, box(0.2 * wall, 0.8 * wall, (1.1 * wall, 0.2 * wall), role="obstacle"))
 
     def shape(x: NDArray[np.float64], u: NDArray[np.float64], t: float) -> list:

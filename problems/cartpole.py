@@ -47,7 +47,10 @@ def build(
     times = np.linspace(0.0, duration, 41)
     way = times / duration
     swinging = np.pi * way**2 - 1.5 * way * np.sin(4.0 * np.pi * way)  # a weak motor needs to swing to and fro first
-    pumping = np.stack([0.0 * way, swinging, 0.0 * way, np.gradient(swinging, times)], axis=1)
+    rate = (
+        2.0 * np.pi * way - 1.5 * np.sin(4.0 * np.pi * way) - 6.0 * np.pi * way * np.cos(4.0 * np.pi * way)
+    ) / duration
+    pumping = np.stack([0.0 * way, swinging, 0.0 * way, rate], axis=1)
     return to.Problem(
         to.ContinuousDynamics(
             lambda x, u: cartpole(x, u, cart_mass=cart_mass, pole_mass=pole_mass, length=length, gravity=gravity),

@@ -22,13 +22,13 @@ from trajopt.problems.reference import Entry, Reference
 
 
 def tube(x: Any, u: Any) -> Any:
-    """Derivative of (A, B) along the tube."""
+    """Return the derivative of (A, B) along the tube."""
     forward = u[0] * (x[0] - 10.0 * x[1])
     return np.array([-forward, forward - (1.0 - u[0]) * x[1]])
 
 
 def tube_with_product(x: Any, u: Any) -> Any:
-    """Derivative of (A, B, C) along the tube."""
+    """Return the derivative of (A, B, C) along the tube."""
     rates = tube(x, u)
     return np.array([rates[0], rates[1], (1.0 - u[0]) * x[1]])
 

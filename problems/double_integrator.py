@@ -46,12 +46,12 @@ def half_effort(x: Any, u: Any) -> Any:
 
 
 def dynamics() -> to.ContinuousDynamics:
-    """The double integrator with its names."""
+    """Return the double integrator with its names."""
     return to.ContinuousDynamics(double_integrator, states=STATES, controls=CONTROLS)
 
 
 def track_picture(lowest: float, highest: float, *scenery: Primitive) -> Drawing:
-    """A cart on a line, with its push as an arrow."""
+    """Draw a cart on a line, with its push as an arrow."""
     size = 0.06 * (highest - lowest)
 
     def shape(x: NDArray[np.float64], u: NDArray[np.float64], t: float) -> list[Primitive]:
@@ -152,7 +152,7 @@ def build_free_start(*, latest: float = 10.0, force: float = 1.0, steps: int = 4
 
 
 def _bang_bang(duration: float, start: float = 0.0) -> ClosedForm:
-    """Unit acceleration for the first half and unit braking for the second, from rest at 0."""
+    """Return unit acceleration for the first half and unit braking for the second, from rest at 0."""
     half = duration / 2
 
     def trajectory(t: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

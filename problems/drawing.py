@@ -103,18 +103,18 @@ def placed(outline: Iterable[Point], position: Any, angle: float = 0.0) -> tuple
 
 
 def box(width: float, height: float, position: Any = (0.0, 0.0), angle: float = 0.0, role: str = "body") -> Polygon:
-    """A rectangle centred at ``position``."""
+    """Draw a rectangle centred at ``position``."""
     corners = ((-width / 2, -height / 2), (width / 2, -height / 2), (width / 2, height / 2), (-width / 2, height / 2))
     return Polygon(placed(corners, position, angle), role)
 
 
 def ground(lowest: float, highest: float, height: float = 0.0) -> Line:
-    """A horizontal line that stands for the floor, the rail or the sea."""
+    """Draw a horizontal line that stands for the floor, the rail or the sea."""
     return Line(((lowest, height), (highest, height)), "ground")
 
 
 def car(position: Any, heading: float, length: float = 0.3) -> Polygon:
-    """A wedge that points where the car is heading; the reference point is its middle."""
+    """Draw a wedge that points where the car is heading; the reference point is its middle."""
     outline = ((-length / 2, -length / 4), (length / 4, -length / 4), (length / 2, 0.0), (length / 4, length / 4),
                (-length / 2, length / 4))  # fmt: skip
     return Polygon(placed(outline, position, heading))

@@ -19,7 +19,7 @@ from trajopt.problems.reference import Entry, Reference
 
 
 def matrices(controls: int, states: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A: (states, states) and B: (states, controls)."""
+    """Return A: (states, states) and B: (states, controls)."""
     a = 0.5 * np.eye(states) + 0.25 * np.eye(states, k=1) - 0.25 * np.eye(states, k=-1)
     rows, columns = np.indices((states, controls)) + 1
     return a, (rows - columns) / (controls + states)

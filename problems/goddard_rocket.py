@@ -71,7 +71,7 @@ ENTRIES = (
         build,
         Reference(
             optimum=1.2836918317533,
-            digits=9,
+            digits=11,
             source="Bryson and Ho 1975; COPS 3.0 rocket (1.01283); integration of the three arcs (1.012836918317533)",
             kind="maximum",
             note="published from the centre of the Earth: h = 1.012836918317533 means 100 (h - 1) here; PSOPT's drag "

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 import trajopt as to
 from trajopt.problems.drawing import Circle, Drawing, Primitive, Trail
@@ -32,20 +32,21 @@ from trajopt.problems.reference import ClosedForm, Entry, Reference
 
 
 def chain(x: Any, u: Any) -> Any:
-    """Derivative of (height, energy, length) with respect to the horizontal position."""
+    """Return the derivative of (height, energy, length) with respect to the horizontal position."""
     stretch = np.sqrt(1.0 + u[0] ** 2)
     return np.array([u[0], x[0] * stretch, stretch])
 
 
 def link(x: Any, u: Any) -> Any:
-    """Derivative of (horizontal position, height) with respect to the length."""
+    """Return the derivative of (horizontal position, height) with respect to the length."""
     return np.array([np.cos(u[0]), np.sin(u[0])])
 
 
-def build(*, left: float = 1.0, right: float = 3.0, length: float = 4.0, steps: int = 100) -> to.Problem:
-    """A chain of ``length`` between nails at the heights ``left`` and ``right``, one unit apart."""
+def build(*, left: float = 1.0, right: float = 3.0, length: float = 4.0, steps: int = 400) -> to.Problem:
+    """Build a chain of ``length`` between nails at the heights ``left`` and ``right``, one unit apart."""
     s = np.linspace(0.0, 1.0, 101)
     height = left * np.exp(-s / 0.15) + right * np.exp(-(1.0 - s) / 0.15)  # steep at the nails, slack between them
+    height[[0, -1]] = left, right
     slope = np.gradient(height, s)
     stretch = np.sqrt(1.0 + slope**2)
     sums = [cumulative_trapezoid(rate, s, initial=0.0) for rate in (height * stretch, stretch)]
@@ -61,7 +62,7 @@ def build(*, left: float = 1.0, right: float = 3.0, length: float = 4.0, steps: 
 
 
 def build_by_length(*, left: float = 1.0, right: float = 3.0, length: float = 4.0, steps: int = 60) -> to.Problem:
-    """The same chain, run along its length."""
+    """Build the same chain, run along its length."""
     return to.Problem(
         to.ContinuousDynamics(link, states=("s", "height"), controls=("angle",)),
         stage_cost=lambda x, u: x[1],
@@ -77,7 +78,7 @@ def catenary(left: float, right: float, length: float) -> tuple[float, float, fl
     """Parameters (a, b, c) of the exact shape a cosh((s - b)/a) + c."""
     rise = right - left
     span = np.sqrt(length**2 - rise**2)
-    a = brentq(lambda a: 2.0 * a * np.sinh(0.5 / a) - span, 0.02, 10.0, xtol=1e-15)
+    a = root_scalar(lambda a: 2.0 * a * np.sinh(0.5 / a) - span, bracket=(0.02, 10.0), xtol=1e-15).root
     b = 0.5 - a * np.arctanh(rise / length)
     return a, b, left - a * np.cosh(b / a)
 

@@ -33,12 +33,12 @@ def linear(x: Any, u: Any) -> Any:
 
 
 def build(*, duration: float = 50.0, start: float = 1.5, end: float = 1.0, steps: int = 250) -> to.Problem:
-    """The nonlinear problem of Rao and Mease."""
+    """Build the nonlinear problem of Rao and Mease."""
     return _build("hypersensitive", cubic, duration, start, end, steps)
 
 
 def build_linear(*, duration: float = 10.0, start: float = 1.5, end: float = 1.0, steps: int = 100) -> to.Problem:
-    """The linear problem."""
+    """Build the linear problem."""
     return _build("hypersensitive-linear", linear, duration, start, end, steps)
 
 

@@ -17,7 +17,7 @@ from trajopt.problems.reference import ClosedForm, Entry, Reference
 
 
 def build(*, duration: float = 2.0, start: float = 1.0, end: float = 0.5, steps: int = 40) -> to.Problem:
-    """The two-point problem from ``start`` to ``end``."""
+    """Build the two-point problem from ``start`` to ``end``."""
     return to.Problem(
         to.ContinuousDynamics(lambda x, u: np.array([u[0]]), states=("x",), controls=("u",)),
         stage_cost=lambda x, u: 0.5 * (x[0] ** 2 + u[0] ** 2),

@@ -53,7 +53,7 @@ def _trajectory(t: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def rocket_outline(position: Any, size: float, angle: float = np.pi / 2) -> Polygon:
-    """A rocket that points along ``angle``; its tail is at ``position``."""
+    """Draw a rocket that points along ``angle``; its tail is at ``position``."""
     outline = ((0.0, -0.15), (0.75, -0.15), (1.0, 0.0), (0.75, 0.15), (0.0, 0.15))
     return Polygon(placed([(size * a, size * b) for a, b in outline], position, angle))
 

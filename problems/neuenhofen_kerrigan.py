@@ -19,7 +19,7 @@ from trajopt.problems.reference import ClosedForm, Entry, Reference
 
 
 def build(*, steps: int = 40) -> to.Problem:
-    """The problem X1 of the paper."""
+    """Build the problem X1 of the paper."""
     return to.Problem(
         to.ContinuousDynamics(lambda x, u: np.array([0.5 * x[0] ** 2 + u[0]]), states=("y",), controls=("u",)),
         stage_cost=lambda x, u, t: x[0] ** 2 + np.cos(t) * u[0],

@@ -30,7 +30,7 @@ def dubins_car(x: Any, u: Any) -> Any:
 
 
 def car_shape(x: NDArray[np.float64], u: NDArray[np.float64], t: float) -> list[Primitive]:
-    """A wedge at the car's position, with its trail."""
+    """Draw a wedge at the car's position, with its trail."""
     return [Trail((float(x[0]), float(x[1]))), car(x[:2], float(x[2]))]
 
 

@@ -53,7 +53,7 @@ def quadrotor(x: Any, u: Any) -> Any:
 
 
 def body_axis(q: Any) -> Any:
-    """The body's z axis in world axes, times |q|^2: (3,)."""
+    """Return the body's z axis in world axes, times |q|^2: (3,)."""
     return np.array(
         [
             2.0 * (q[1] * q[3] + q[0] * q[2]),
@@ -103,10 +103,10 @@ def build(
 
 
 def _shape(x: NDArray[np.float64], u: NDArray[np.float64], t: float) -> list[Primitive]:
-    """Seen from the side, along the x axis: y to the right, z up; the frame is drawn three times its size."""
+    """Seen from the side, along the x axis: y to the right, z up; the frame is drawn six times its size."""
     _, y, z = x[:3]
     _, across, up = body_axis(x[3:7])
-    reach = 3.0 * ARM / max(float(np.hypot(across, up)), 1e-9)
+    reach = 6.0 * ARM / max(float(np.hypot(across, up)), 1e-9)
     tips = points([(y - reach * up, z + reach * across), (y + reach * up, z - reach * across)])
     lift = 0.02 * float(u.sum())
     centre = (float(y), float(z))

@@ -24,12 +24,12 @@ def circuit(x: Any, u: Any) -> Any:
 
 
 def build(*, duration: float = 2.5, steps: int = 80) -> to.Problem:
-    """The shorter horizon."""
+    """Build the shorter horizon."""
     return _build("rayleigh", duration, steps)
 
 
 def build_long(*, duration: float = 4.5, steps: int = 120) -> to.Problem:
-    """The longer horizon."""
+    """Build the longer horizon."""
     return _build("rayleigh-long", duration, steps)
 
 

@@ -18,7 +18,7 @@ from trajopt.problems.reference import ClosedForm, Entry, Reference
 
 
 def build(*, rate: float = 1.0, steps: int = 40) -> to.Problem:
-    """The regulator with |u| <= ``rate``."""
+    """Build the regulator with |u| <= ``rate``."""
     return to.Problem(
         to.ContinuousDynamics(lambda x, u: np.array([u[0]]), states=("x",), controls=("u",)),
         stage_cost=lambda x, u: x[0] ** 2,

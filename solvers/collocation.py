@@ -8,15 +8,17 @@ On an interval of length h, with f_j = f(x_j, u_j, t_j) at left knot 0, midpoint
 
 (the second is the Hermite midpoint (x_0 + x_1)/2 + h/8 (f_0 - f_1) with the first put in). Stage cost and integral
 constraints are integrated by the same weights: h/2 (1, 1) and h/6 (1, 4, 1). Where the control is smooth, the errors of
-state, costate and cost shrink as h^2 and h^4. The initial time, the duration and parameters may be unknowns as well:
-t_k = t_0 + T k/N. Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are, with held controls.
+state, costate and cost shrink as h^2 and h^4, those of the control at the knots as h and h^2. Initial time, duration
+and parameters may be unknowns too: t_k = t_0 + T k/N. Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are,
+with held controls.
 
-Bounds and path constraints hold at the knots and, for Hermite-Simpson, at the midpoints. In between the answer may cheat:
-its cost can be *below* the optimum. ``solution.certificate`` integrates again and tells.
+Control bounds hold at every time: the middle unknown of a parabola is its Bernstein coefficient. State bounds and path
+constraints hold at the knots and, for Hermite-Simpson, at the midpoints. In between the answer may cheat: its cost can
+be *below* the optimum. ``solution.certificate`` integrates again and tells.
 
 With the multipliers mu of L = J + mu' defects, the costate at a knot is the gradient by its state of that part of L
-that lies in the future, dJ*/dx. At an inner knot it equals minus the gradient of the past, up to the jump that an active
-state constraint makes there; the mean of both is returned. So H = l + costate' f.
+that lies in the future, dJ*/dx. At an inner knot it equals minus the gradient of the past, up to the jump that an
+active state constraint makes there; the mean of both is returned. So H = l + costate' f.
 
 References: Betts, Practical Methods for Optimal Control and Estimation, 2010, ch. 4; Kelly, SIAM Review 59(4), 2017.
 """
@@ -79,18 +81,21 @@ class Collocation(Solver):
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise InvalidProblem(
-                f"Collocation got scheme={self.scheme!r}, but {' or '.join(map(repr, SCHEMES))} was expected; correct it."
+                f"Collocation got scheme={self.scheme!r}, but {' or '.join(map(repr, SCHEMES))} was expected."
             )
         if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
             raise InvalidProblem(
-                f"Collocation got tolerance={self.tolerance}, but a positive number was expected; write for example 1e-8."
+                f"Collocation got tolerance={self.tolerance}, but a positive number was expected; try 1e-8."
             )
         if isinstance(self.iterations, bool) or int(self.iterations) != self.iterations or self.iterations < 0:
             raise InvalidProblem(
-                f"Collocation got iterations={self.iterations}, but a whole number of at least zero was expected; correct it."
+                f"Collocation got iterations={self.iterations}, but a whole number of at least zero was expected; "
+                "correct it."
             )
         if self.scaling not in ("auto", None):
-            raise InvalidProblem(f"Collocation got scaling={self.scaling!r}, but 'auto' or None was expected; correct it.")
+            raise InvalidProblem(
+                f"Collocation got scaling={self.scaling!r}, but 'auto' or None was expected; correct it."
+            )
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``; see `Solver.run`."""
@@ -125,12 +130,9 @@ def _multipliers(structure: CollocationProgram, trajectory: Trajectory, result: 
         at_knots = np.full((steps + 1, 1), weights[0] + weights[-1])
         at_knots[[0, -1], 0] = weights[0], weights[-1]
     lam, mu = result.row_multipliers, result.bound_multipliers
-    path = np.zeros((steps + 1, rows.path.shape[1]))
-    path[:-1] = lam[rows.path]
-    path[-1, structure.path_end] = lam[rows.path_end]
     found = {
         "costates": _costates(structure, result),
-        "path": path / at_knots,
+        "path": lam[rows.path] / at_knots[: len(rows.path)],
         "state_bounds": mu[layout.x] / at_knots,
         "control_bounds": mu[layout.u] / at_knots[: len(layout.u)],
         "terminal": lam[rows.terminal],

@@ -47,6 +47,9 @@ from trajopt.transcription.stages import Stages, compile_stages
 
 Array = NDArray[np.float64]
 
+_PATIENCE = 10
+"""Iterations of next to no gain after which an inner problem counts as ended."""
+
 
 @dataclass(frozen=True)
 class DifferentialDynamicProgramming(Solver, ABC):
@@ -159,13 +162,15 @@ class _Run:
             np.zeros(nu, np.int64),
             np.zeros((nu, nu)),
             np.zeros(nu),
-            np.zeros(max(nu, 1)),
+            np.zeros(nu),
+            np.zeros(nu),
         )
-        self.state = ddp.State(*(np.zeros(1) for _ in ddp.State._fields))
+        self.state = ddp.State(*(np.ones(nu) if name == "scale" else np.zeros(1) for name in ddp.State._fields))
         self.constrained = nc * n + ne > 0
         # The first inner problems are solved loosely: their multipliers are guesses anyway (inexact augmented Lagrangian).
         self.inner_tolerance = max(solver.tolerance, 1e-3) if self.constrained else solver.tolerance
         self.previous_error = math.inf
+        self.little_gains = 0
         self.expanded = False
         self.detail = ""
 
@@ -207,6 +212,7 @@ class _Run:
 
     def step(self) -> tuple[Status | None, dict[str, float]]:
         """One inner iteration, and an update of the multipliers when the inner problem is solved."""
+        before = self.state.merit[0]
         verdict = ddp.iterate(
             self.functions, self.data, self.current, self.candidate, self.penalty, self.expansion, self.gains, self.rows,
             self.work, self.state, self.inner_tolerance, self.solver.shortest_step, self.solver.second_order,
@@ -214,7 +220,7 @@ class _Run:
         )  # fmt: skip
         self.expanded = verdict == ddp.REJECTED
         status = None
-        if verdict in (ddp.CONVERGED, ddp.STALLED):
+        if verdict in (ddp.CONVERGED, ddp.STALLED) or self._creeps(before):
             status = self._inner_problem_ended(verdict == ddp.CONVERGED)
         violation, _ = shooting.measure_all(self.data, self.current, self.penalty)
         numbers = {
@@ -225,8 +231,16 @@ class _Run:
         }
         return status, numbers
 
+    def _creeps(self, before: float) -> bool:
+        """Whether ten iterations in a row together gained less than the tolerance asks of one."""
+        gain = before - self.state.merit[0]
+        little = gain <= 0.1 * self.inner_tolerance * (1.0 + abs(before))
+        self.little_gains = self.little_gains + 1 if little else 0
+        return self.little_gains >= _PATIENCE
+
     def _inner_problem_ended(self, converged: bool) -> Status | None:
         """Judge the constraints; go on with new multipliers unless they hold or cannot."""
+        self.little_gains = 0
         if not self.constrained:
             return Status.SOLVED if converged else Status.STALLED
         _, error = shooting.measure_all(self.data, self.current, self.penalty)
@@ -238,7 +252,9 @@ class _Run:
             if self.penalty.weight[0] > self.solver.largest_penalty:
                 return self._worst_row_stays()
         self.previous_error = error
-        self.inner_tolerance = max(self.solver.tolerance, 0.1 * self.inner_tolerance)
+        # Solving the inner problem much closer than the constraints' share of the merit, r e^2, buys nothing yet.
+        share = 0.01 * self.penalty.weight[0] * error**2 / (1.0 + abs(self.state.cost[0]))
+        self.inner_tolerance = max(self.solver.tolerance, min(self.inner_tolerance, share))
         self.state.regularisation[0] = self.state.change[0] = 0.0
         self._revalue()
         return None

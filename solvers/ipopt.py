@@ -1,8 +1,8 @@
 """The road to IPOPT: solves an assembled program, reports every iteration and ends with an honest status.
 
-IPOPT is the interior-point line-search filter method of Wachter and Biegler, Mathematical Programming 106, 2006, reached
-through CasADi. It stands inside a library whose messages and exceptions must not surface: nothing is printed, and
-whatever it returns becomes a `Status` with IPOPT's own word in the detail.
+IPOPT is the interior-point line-search filter method of Wachter and Biegler, Mathematical Programming 106, 2006,
+reached through CasADi. It stands inside a library whose messages and exceptions must not surface: nothing is printed,
+and whatever it returns becomes a `Status` with IPOPT's own word in the detail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -151,6 +151,8 @@ def _settings(tolerance: float, iterations: int, monitor: Monitor) -> dict[str, 
         # the multiplier 36); none at all costs iterations where a terminal state lies on its bound.
         "bound_relax_factor": 1e-12,
         "honor_original_bounds": "yes",
+        # Unbounded problems walk off by factors of ten; scaled variables of 1e10 leave no digit of the defects at 1e-8.
+        "diverging_iterates_tol": 1e10,
         "print_level": 0,
         "sb": "yes",
     }
@@ -166,7 +168,12 @@ def _make_solver(
     settings = settings | user_options
     options = {f"ipopt.{name}": value for name, value in settings.items()}
     options |= {name: functions[name] for name in ("grad_f", "jac_g", "hess_lag")}
-    options |= {"print_time": False, "show_eval_warnings": False, "error_on_fail": False, "iteration_callback": reporter}
+    options |= {
+        "print_time": False,
+        "show_eval_warnings": False,
+        "error_on_fail": False,
+        "iteration_callback": reporter,
+    }
     options |= {"calc_lam_p": False}  # would differentiate the program by its parameters, for nobody
     try:
         return ca.nlpsol("collocation", "ipopt", functions["nlp"], options)
@@ -184,12 +191,13 @@ def _check_counts(instance: Instance) -> None:
     if equations > unknowns:
         raise InvalidProblem(
             f"the problem has {equations} equations (those of the dynamics among them) for {unknowns} unknowns, but no "
-            "more equations than unknowns were expected; remove equality constraints, or free states, parameters or time."
+            "more equations than unknowns were expected; remove equality constraints, or free states, parameters or "
+            "time."
         )
 
 
 def _cause(error: Exception) -> str:
-    """The last line of CasADi's message, which holds the cause, without the place in its source."""
+    """Pick the last line of CasADi's message, which holds the cause, without the place in its source."""
     return re.sub(r"^\S+\.[ch]pp:\d+: ", "", str(error).strip().splitlines()[-1])
 
 
@@ -222,7 +230,7 @@ class _Reporter(ca.Callback):
         size = {"x": program.size, "lam_x": program.size, "g": program.rows, "lam_g": program.rows, "f": 1}
         return ca.Sparsity.dense(size.get(name, len(self._parameters)), 1)
 
-    def eval(self, arguments: list[ca.DM]) -> list[float]:
+    def eval(self, arguments: Sequence[ca.DM]) -> list[float]:
         """Report an iteration; whatever goes wrong is kept for later, since it cannot cross IPOPT."""
         try:
             self._report(arguments)
@@ -233,7 +241,7 @@ class _Reporter(ca.Callback):
             self.stop = Status.STOPPED
         return [0.0 if self.stop is None else 1.0]
 
-    def _report(self, arguments: list[ca.DM]) -> None:
+    def _report(self, arguments: Sequence[ca.DM]) -> None:
         x, f, g, lam_x, lam_g = arguments[:5]
         gradient = self._instance.program.gradients(x, self._parameters, lam_g)[0] + lam_x
         self.stop = self._monitor.observe(float(f), self._violation(x, g), float(ca.norm_inf(gradient)))

@@ -1,5 +1,7 @@
 """Closed-form solutions of the library: they obey the problem and cost the published optimum."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -20,7 +22,7 @@ def setting(name):
 def arcs(solution):
     """Intervals on which the closed form is analytic."""
     ends = [solution.start, *solution.corners, solution.start + solution.duration]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def samples(solution, step):

@@ -1,5 +1,7 @@
 """Dynamics of the library against physics that they do not state: energy balances, symmetries, other coordinates."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -99,7 +101,7 @@ def test_two_link_arm_energy(x, u):
 
 @given(st.floats(0.0, 5.0), st.floats(0.2, 2.9))
 def test_robot_arm_inertia(reach, polar):
-    """The inertias are those of a thin uniform rod that sticks out by the reach on one side and the rest on the other."""
+    """The inertias are those of a thin uniform rod that sticks out by the reach on one side."""
     about_tilt = quad(lambda r: r**2, reach - LENGTH, reach)[0]
     rate = robot_arm(np.array([reach, 0.0, 0.0, 0.0, polar, 0.0]), np.ones(3))
     expected = [0.0, 1.0 / LENGTH, 0.0, 1.0 / (about_tilt * np.sin(polar) ** 2), 0.0, 1.0 / about_tilt]
@@ -151,7 +153,7 @@ def rotation(x):
 
 @given(vectors(13), arrays(float, 4, elements=st.floats(0.0, 12.0)))
 def test_quadrotor_energy_and_norm(draw, u):
-    """Thrust and torques give all the power, the quaternion keeps its length, the body's axis is that of its rotation."""
+    """Thrust and torques give all the power, and the quaternion keeps its length and stands for a rotation."""
     x = flight_state(draw)
     rate = quadrotor(x, u)
     np.testing.assert_allclose(body_axis(x[3:7]), rotation(x).apply([0.0, 0.0, 1.0]), atol=16.0 * EPS)
@@ -196,7 +198,9 @@ def test_quadrotor_is_symmetric_about_the_vertical(draw, u, angle):
 
 def test_quadrotor_hovers():
     """A quarter of the weight on each rotor holds a level quadrotor in place, whatever the place."""
-    np.testing.assert_allclose(quadrotor(resting_at([1.0, -2.0, 3.0]), np.full(4, MASS * GRAVITY / 4)), 0.0, atol=4 * EPS * GRAVITY)
+    np.testing.assert_allclose(
+        quadrotor(resting_at([1.0, -2.0, 3.0]), np.full(4, MASS * GRAVITY / 4)), 0.0, atol=4 * EPS * GRAVITY
+    )
 
 
 def shuttle_in_space(z):
@@ -229,7 +233,9 @@ def test_shuttle_obeys_newton_in_cartesian_axes(draw):
     accelerated = derivative(lambda z: shuttle_in_space(z)[1], x, rate)
     np.testing.assert_allclose(moved, velocity, atol=256.0 * EPS * np.linalg.norm(velocity))
     turning = np.linalg.norm(velocity) ** 2 / EARTH_RADIUS  # what curved coordinates add and take away again
-    np.testing.assert_allclose(accelerated, force, atol=256.0 * EPS * (np.linalg.norm(force) + 10.0 * turning + abs(lift) + abs(drag)))
+    np.testing.assert_allclose(
+        accelerated, force, atol=256.0 * EPS * (np.linalg.norm(force) + 10.0 * turning + abs(lift) + abs(drag))
+    )
 
 
 def test_walls_have_two_doors_and_no_others():
@@ -238,7 +244,7 @@ def test_walls_have_two_doors_and_no_others():
     assert centers.shape == (170, 2)
     for x, y, _ in (WAY_POINTS[0], WAY_POINTS[-1]):
         assert np.hypot(*(centers - [x, y]).T).min() > RADIUS
-    path = np.concatenate([np.linspace(a[:2], b[:2], 50) for a, b in zip(WAY_POINTS[:-1], WAY_POINTS[1:], strict=True)])
+    path = np.concatenate([np.linspace(a[:2], b[:2], 50) for a, b in pairwise(WAY_POINTS)])
     assert np.hypot(*(path[:, None] - centers[None]).transpose(2, 0, 1)).min() > 0.9 * RADIUS
     gaps = np.sort(np.hypot(*(centers[:, None] - centers[None]).transpose(2, 0, 1)), axis=1)[:, 1]
     assert gaps.max() < 2.0 * RADIUS

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 LABOUR = 5e8
-"""Most operations for the dense least squares over rows and variables, about a second; long problems lose rows by it."""
+"""Most operations for the dense least squares over rows and variables, about a second: the most rows^2 x variables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Pressing:
         return cls(place, index, signs, np.where(signs < 0, low[place, index], high[place, index]))
 
     def take(self, chosen: NDArray) -> Pressing:
-        """The rows under a mask or at indices."""
+        """Take the rows under a mask or at indices."""
         return Pressing(self.place[chosen], self.index[chosen], self.signs[chosen], self.distance[chosen])
 
 
@@ -74,8 +74,9 @@ class ActiveRows:
     ----------
     functionals
         The cost, active rows of the ends and of integrals, then active rows along the way.
-    signs, distance
-        (R,) as in `Pressing`, without the cost.
+    signs, distance, slack
+        (R,) as in `Pressing`, without the cost; slack is zero for equalities and violated rows, scaled as
+        violations are.
     owners
         For each row the name of its constraint, and its number there.
     knots
@@ -91,6 +92,7 @@ class ActiveRows:
     functionals: Functionals
     signs: Indices
     distance: Array
+    slack: Array
     owners: list[tuple[str, int]]
     knots: Indices
     mixed: NDArray[np.bool_]
@@ -117,7 +119,8 @@ def find_active_rows(
     along = along.take(~places.left[along.place] | mixed[along.index])
     total, allowed = state.place.size + along.place.size, max(10, int(np.sqrt(LABOUR / max(1, decisions.size))))
     if total > allowed:
-        state, along = (some.take(slice(None, None, -(-total // allowed))) for some in (state, along))
+        stride = -(-total // allowed)
+        state, along = (some.take(np.arange(0, some.place.size, stride)) for some in (state, along))
     points = _point_rows(problem, trajectory, parameters, path, found.state, decisions, places, state, along)
     everything, rows = [*ends, state, along], [*kinds, found.state, found.path]
     owners = [
@@ -130,6 +133,7 @@ def find_active_rows(
         Functionals(*_end_rows(problem, parameters, path, decisions, ends), points),
         np.concatenate([some.signs for some in everything]),
         np.concatenate([some.distance for some in everything]),
+        np.concatenate([_slack(of, some) for of, some in zip(rows, everything, strict=True)]),
         owners,
         places.knots[place],
         np.concatenate([np.zeros(state.place.size, bool), mixed[along.index]]),
@@ -138,10 +142,16 @@ def find_active_rows(
     )
 
 
+def _slack(rows: Rows, some: Pressing) -> Array:
+    """Return scaled distances inside of the limit."""
+    limits = np.where(some.signs > 0, rows.upper[some.index], rows.lower[some.index])
+    return np.where(some.signs == 0, 0.0, np.maximum(0.0, -some.distance) / np.maximum(1.0, np.abs(limits)))
+
+
 def _end_rows(
     problem: Problem, parameters: Array, path: Reintegration, decisions: Decisions, ends: Sequence[Pressing]
 ) -> tuple[Array, Array, Array, Array]:
-    """Derivatives of the cost and of active terminal, boundary and integral rows: by both ends, integrals, statics."""
+    """Differentiate the cost and active terminal, boundary and integral rows: by both ends, integrals, statics."""
     model, nx, quantities = problem.model, problem.nx, path.running.size
     x0, xf, t0, tf = path.knots[0], path.knots[-1], path.t[:1], path.t[-1:]
     terminal, boundary, integral = (some.index for some in ends)
@@ -169,7 +179,7 @@ def _point_rows(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, bounds: Rows,
     decisions: Decisions, places: _Places, state: Pressing, along: Pressing,
 ) -> PointRows:  # fmt: skip
-    """Derivatives of active state bounds and path constraints."""
+    """Differentiate active state bounds and path constraints."""
     model, nx, nu = problem.model, problem.nx, problem.nu
     samples = places.sample[along.place]
     stage = [path.x[samples], path.u[samples], path.t[samples, None], np.tile(parameters, (samples.size, 1))]
@@ -201,8 +211,8 @@ def _depends_on_control(problem: Problem) -> NDArray[np.bool_]:
 class _Places:
     """Where rows may stand: start, middle and end of each interval; for discrete dynamics the knots.
 
-    ``sample`` of the re-integration, ``step`` that begins there, ``interval`` and place ``s`` in it, ``knots`` on either
-    side, whether it is the ``left`` limit at an inner knot, and which count for ``state`` bounds and ``path`` rows.
+    ``sample`` of the re-integration, ``step`` that begins there, ``interval`` and place ``s`` in it, ``knots`` on
+    either side, whether it is the ``left`` limit at an inner knot; which count for ``state`` bounds and ``path`` rows.
     """
 
     sample: Indices

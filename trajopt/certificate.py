@@ -1,30 +1,28 @@
 """The certificate: an answer checked by the core, from the user's own functions, and never by the solver.
 
-`certify` integrates the dynamics again under the returned control, values the cost along that trajectory, measures every
-constraint between the knots, and where derivatives exist recovers costates and multipliers and measures stationarity. See
-`trajopt.reintegration`, `trajopt.violations`, `trajopt.stationarity` and `trajopt.pontryagin` for how.
+`certify` integrates the dynamics again under the returned control, values the cost along that trajectory, measures
+every constraint between the knots, and where derivatives exist recovers costates and multipliers and measures
+stationarity. `trajopt.reintegration`, `trajopt.violations`, `trajopt.stationarity` and `trajopt.pontryagin` say how.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.active_rows import ActiveRows, find_active_rows
 from trajopt.errors import InvalidProblem
+from trajopt.optimality import check_optimality
 from trajopt.plain import PlainFunctions
-from trajopt.pontryagin import estimate_gap
 from trajopt.problem import Problem
 from trajopt.reintegration import Reintegration, reintegrate
-from trajopt.sensitivity import Decisions, linearise
 from trajopt.solution import Solution
-from trajopt.stationarity import Stationarity, recover_multipliers
 from trajopt.trajectory import Interpolation, Trajectory
-from trajopt.violations import Measurement, Violation, measure
+from trajopt.violations import Violation, evaluate_plainly, measure
 
 Array = NDArray[np.float64]
 _NAN = float("nan")
@@ -50,10 +48,11 @@ class Certificate:
     reported
         The solver's own number.
     cost_error
-        |reported - cost| / max(1, |cost|).
+        |reported - cost| / max(|cost|, tolerance): digits, whatever the unit of the cost; a cost below the tolerance
+        counts as zero.
     defect
-        Largest local error of the dynamics: each interval integrated from the returned knot, compared with the next one,
-        each state divided by max(1, its largest magnitude at the knots).
+        Largest local error of the dynamics: each interval integrated from the returned knot, compared with the next
+        one, each state divided by max(1, its largest magnitude at the knots).
     defects
         (N,) the same for each interval.
     drift
@@ -66,8 +65,8 @@ class Certificate:
     worst
         Every constraint with its worst time, worst first; negative amounts are margins.
     stationarity
-        Scaled norm of the gradient of the Lagrangian; zero for an exact optimum of the same control parametrisation, and
-        the truncation error for a solver that optimises its own discretisation. NaN without derivatives.
+        Scaled norm of the gradient of the Lagrangian; zero for an exact optimum of the same control parametrisation,
+        and the truncation error for a solver that optimises its own discretisation. NaN without derivatives.
     costates
         (N+1, nx) derivative of the remaining cost by the state just after each knot, in cost per unit of state.
     multipliers
@@ -153,44 +152,102 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     """
     if solution.problem is None or not tolerance > 0.0:
         raise InvalidProblem(
-            f"certify got a solution {'with' if solution.problem else 'without'} its problem and tolerance={tolerance}, "
-            "but a solution with its problem and a positive tolerance were expected; correct them."
+            f"certify got tolerance={tolerance} and a solution {'with' if solution.problem else 'without'} its problem, but "
+            "a positive tolerance and a solution with its problem were expected; correct them."
         )
     begin = time.perf_counter()
     problem, trajectory = solution.problem, solution.trajectory
     malformed = _malformed(problem, trajectory)
     if malformed:
-        return _refusal(solution, tolerance, malformed)
-    parameters = problem.layout.pack({**problem.parameters, **trajectory.parameters})
+        return _refuse(solution, tolerance, malformed)
+    parameters = problem.layout.pack({**(problem.parameters or {}), **trajectory.parameters})
     functions = PlainFunctions(problem, parameters)
     path = reintegrate(problem, trajectory, functions)
-    cost = float(path.running[0]) + functions.terminal_cost(path.knots[-1], float(path.t[-1]))
+    final = evaluate_plainly(functions.terminal_cost, 1, path.knots[-1], float(path.t[-1]))
+    cost = float(path.running[0] + final[0])
     found = measure(problem, trajectory, functions, parameters, path)
-    optimality = _optimality(problem, trajectory, parameters, path, found, tolerance)
-    worst = found.worst()
-    cost_error = abs(solution.cost - cost) / max(1.0, abs(cost))
+    optimality = check_optimality(problem, trajectory, parameters, path, found, tolerance)
+    worst, difference = found.worst(), abs(solution.cost - cost)
+    violation = max(0.0, worst[0].amount) if worst else 0.0
     numbers = {
-        "cost_error": cost_error if np.isfinite(cost_error) else np.inf,
-        "defect": _largest(path.defects),
-        "violation": max(0.0, worst[0].amount) if worst else 0.0,
-        "stationarity": optimality.stationarity,
+        "cost_error": _or_infinity(difference / max(abs(cost), tolerance)),
+        "defect": _or_infinity(float(path.defects.max())),
+        "violation": np.inf if path.failure else violation,
     }
+    reasons = _reasons(numbers, optimality.stationarity, path, trajectory, worst, solution.cost, cost, tolerance)
     return Certificate(
-        findings=tuple(_findings(path, solution.cost, cost, worst, numbers, trajectory, tolerance)),
+        findings=tuple(reasons),
         tolerance=tolerance,
         cost=cost,
         reported=solution.cost,
         defects=path.defects,
-        drift=path.drift,
+        drift=_or_infinity(path.drift),
         t=path.t,
         x=path.x,
         u=path.u,
         worst=worst,
+        stationarity=optimality.stationarity,
         costates=optimality.costates,
         multipliers=optimality.multipliers,
         gap=optimality.gap,
-        error=abs(solution.cost - cost) + optimality.gap + optimality.priced,
+        error=difference + optimality.gap + optimality.priced,
         remarks=optimality.remarks,
         seconds=time.perf_counter() - begin,
         **numbers,
     )
+
+
+def _or_infinity(number: float) -> float:
+    """Put infinity in place of NaN: what could not be measured is as bad as can be."""
+    return float("inf") if np.isnan(number) else float(number)
+
+
+def _malformed(problem: Problem, trajectory: Trajectory) -> str:
+    """Say why a trajectory cannot even be integrated, or ""."""
+    n = trajectory.t.size - 1
+    rows = n if trajectory.interpolation is Interpolation.HOLD else n + 1
+    wanted = {"t": (n + 1,), "x": (n + 1, problem.nx), "u": (rows, problem.nu)}
+    if trajectory.u_mid is not None:
+        wanted["u_mid"] = (n, problem.nu)
+    for name, shape in wanted.items():
+        array = getattr(trajectory, name)
+        if array.shape != shape or n < 1:
+            return f"The trajectory has {name} of shape {array.shape} instead of {shape}."
+        if not np.isfinite(array).all():
+            return f"The trajectory has numbers in {name} that are not finite."
+    if not (np.diff(trajectory.t) > 0.0).all():
+        return "The times of the knots do not increase."
+    if not problem.dynamics.continuous and not np.array_equal(np.diff(trajectory.t), np.ones(n)):
+        return "The knots of discrete dynamics are not one step apart."
+    return ""
+
+
+def _refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:
+    """Make a certificate without numbers."""
+    nan, inf, nothing = float("nan"), float("inf"), np.zeros((0, 0))
+    return Certificate(
+        (finding,), tolerance, nan, solution.cost, inf, inf, np.zeros(0), inf, inf, np.zeros(0), nothing, nothing
+    )
+
+
+def _reasons(
+    numbers: dict[str, float], stationarity: float, path: Reintegration, trajectory: Trajectory,
+    worst: tuple[Violation, ...], reported: float, cost: float, tolerance: float,
+) -> Iterator[str]:  # fmt: skip
+    """Write one sentence for everything that is not within the tolerance."""
+    if path.failure:
+        yield path.failure
+        return
+    if numbers["defect"] > tolerance:
+        k = int(np.argmax(path.defects))
+        span = f"{trajectory.t[k]:.4g} to {trajectory.t[k + 1]:.4g}"
+        yield f"The states do not obey the dynamics: the defect is {numbers['defect']:.3g} in the interval t={span}."
+    if numbers["cost_error"] > tolerance:
+        direction = "less" if reported < cost else "more"
+        yield f"The reported cost {reported:.8g} is {direction} than the true cost {cost:.8g} of the control."
+    beyond = [record for record in worst if record.amount > tolerance]
+    for record in beyond[:1]:
+        more = f" (and {len(beyond) - 1} others)" if len(beyond) > 1 else ""
+        yield f"Constraint {record.name!r} is violated by {record.amount:.3g} at t={record.time:.4g}{more}."
+    if stationarity > np.sqrt(tolerance):
+        yield f"The control is not stationary: the scaled gradient of the Lagrangian is {stationarity:.3g}."

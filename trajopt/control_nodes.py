@@ -60,11 +60,11 @@ class ControlNodes:
         return np.asarray(s, float)[..., None] ** np.arange(len(self.powers)) @ self.powers
 
     def control(self, interval: NDArray[np.intp], s: Array) -> Array:
-        """Controls at places ``s`` of intervals, (..., nu)."""
+        """Return controls at places ``s`` of intervals, (..., nu)."""
         return np.einsum("...a,...aj->...j", self.basis(s), self.values[self.index[interval]])
 
     def weights(self, spans: Array) -> Array:
-        """Integral of each node's basis function over time, (n,), from the intervals' lengths (N,)."""
+        """Return the integral of each node's basis function over time, (n,), from the intervals' lengths (N,)."""
         total = np.zeros(len(self.values))
         means = 1.0 / np.arange(1, len(self.powers) + 1) @ self.powers
         np.add.at(total, self.index, spans[:, None] * means)

@@ -7,9 +7,9 @@ average. To second order in the difference of cost that is
 
 with the costate lambda(t) along the re-integrated trajectory. A held control gives away O(h^2).
 
-Approximate are: the costate, which belongs to the trajectory at hand and not to the optimum; multipliers mu of constraints
-on state and control together, spread evenly over each interval; and multipliers of pure state constraints, which stay
-impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent, nothing
+Approximate are: the costate, which belongs to the trajectory at hand and not to the optimum; multipliers mu of
+constraints on state and control together, spread evenly over each interval; and multipliers of pure state constraints,
+which stay impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent, nothing
 limits du: such controls are left out and named.
 """
 
@@ -64,9 +64,8 @@ def estimate_gap(
     later = np.array([0.0, 0.5, 1.0]) > s[..., None]
     costate += np.einsum("sgl,sgli->sgi", (1.0 - s)[..., None] - later, shift[interval])
     u = linear.decisions.nodes.control(interval, s)
-    gradient, curvature = _hamiltonian(
-        problem, steps.x, u, times, parameters, costate, np.broadcast_to(prices, (*s.shape, prices.size)), density[interval]
-    )
+    prices = np.broadcast_to(prices, (*s.shape, prices.size))
+    gradient, curvature = _hamiltonian(problem, steps.x, u, times, parameters, costate, prices, density[interval])
     lower, upper = np.minimum(problem.control_bounds[0] - u, 0.0), np.maximum(problem.control_bounds[1] - u, 0.0)
     gain, unlimited = _box_decrease(gradient, curvature, lower, upper)
     left_out = tuple(name for j, name in enumerate(problem.dynamics.controls) if unlimited[..., j].any())

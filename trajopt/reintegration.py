@@ -10,7 +10,9 @@ Both evaluate the user's plain NumPy functions. Discrete dynamics are simulated 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +32,10 @@ EVALUATIONS = 10_000
 """Evaluations per interval after which the step size counts as collapsed; a smooth interval takes 15 to 100."""
 
 SUBINTERVALS = 8
-"""Pieces into which each interval is cut for looking at constraints; even, so that the midpoint is among the samples."""
+"""Pieces into which each interval is cut for looking at constraints; even, so that the midpoint is a sample."""
 
-GAUSS_NODES, GAUSS_WEIGHTS = (lambda nodes, weights: ((nodes + 1) / 2, weights / 2))(*np.polynomial.legendre.leggauss(4))
+_LEGENDRE = np.polynomial.legendre.leggauss(4)
+GAUSS_NODES, GAUSS_WEIGHTS = (np.asarray(_LEGENDRE[0]) + 1.0) / 2.0, np.asarray(_LEGENDRE[1]) / 2.0
 """Four Gauss points on [0, 1]: order 8 as the integrator, whose steps they share."""
 
 
@@ -70,7 +73,8 @@ class Reintegration:
     ----------
     t, x, u
         Samples of the end-to-end trajectory, (M,), (M, nx), (M, nu): SUBINTERVALS + 1 for each interval, so that a knot
-        appears twice, with the control from the left and from the right. Discrete: the knots, the last control repeated.
+        appears twice, with the control from the left and from the right. Discrete: the knots, with the last control
+        repeated.
     samples
         How many samples each interval has.
     stages
@@ -199,11 +203,11 @@ def _end_to_end(
 ) -> tuple[Array, Array, Array, Array, Steps | None, str]:
     """One trajectory from the initial state: sample times and states, knots, integrals, steps, failure."""
     n, nx = trajectory.steps, problem.nx
-    y = np.concatenate([trajectory.x[0], np.zeros(1 + functions.integrands(*_first(trajectory, nodes)).size)])
+    y = np.concatenate([trajectory.x[0], np.zeros(1 + len(problem.model.integral))])
     atol = TOLERANCE * np.concatenate([scale, np.ones(y.size - nx)])
     t = np.linspace(trajectory.t[:-1], trajectory.t[1:], SUBINTERVALS + 1, axis=1)
     samples, knots = np.full((*t.shape, nx), np.nan), np.full((n + 1, nx), np.nan)
-    knots[0] = y[:nx]
+    knots[0] = samples[0, 0] = y[:nx]
     derivative, steps = _RightHandSide(functions, nx, y.size - nx), _Collector()
     for k in range(n):
         begin, end = trajectory.t[k], trajectory.t[k + 1]
@@ -217,17 +221,13 @@ def _end_to_end(
     return t, samples, knots, y[nx:], steps.finish(), ""
 
 
-def _first(trajectory: Trajectory, nodes: ControlNodes) -> tuple[Array, Array, float]:
-    """Arguments of a stage function at the start."""
-    return trajectory.x[0], nodes.values[0], float(trajectory.t[0])
-
-
 def _advance(
     derivative: _RightHandSide, begin: float, end: float, y: Array, atol: Array, *, dense: bool
 ) -> tuple[Array, list, str]:
     """Integrate one interval: final state, interpolants of the steps, failure."""
     # The whole interval is the first step tried: on a sensible mesh it is accepted, and two evaluations are saved.
-    solver = DOP853(derivative, begin, y, end, first_step=end - begin, rtol=TOLERANCE, atol=atol)
+    settings: Any = {"rtol": TOLERANCE, "atol": atol}  # an array for atol is documented, but not in SciPy's types
+    solver = DOP853(derivative, begin, y, end, first_step=end - begin, **settings)
     pieces = []
     while solver.status == "running":
         solver.step()
@@ -253,10 +253,10 @@ def _collect(k: int, times: Array, pieces: list, steps: _Collector, samples: Arr
         cuts = [piece.t_min, middle, piece.t_max] if piece.t_min + slack < middle < piece.t_max - slack else None
         cuts = cuts or [piece.t_min, piece.t_max]
         inside = np.flatnonzero((times >= piece.t_min) & (times < piece.t_max))
-        gauss = np.concatenate([a + (b - a) * GAUSS_NODES for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+        gauss = np.concatenate([a + (b - a) * GAUSS_NODES for a, b in itertools.pairwise(cuts)])
         values = piece(np.concatenate([times[inside], gauss]))[:nx].T
         samples[inside] = values[: inside.size]
-        for i, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+        for i, (a, b) in enumerate(itertools.pairwise(cuts)):
             if not found and a > middle - slack:
                 steps.middle.append(len(steps.begin))
                 found = True

@@ -95,7 +95,7 @@ class Decisions:
         return np.concatenate([control.ravel(), self.controls + np.arange(self.static)])
 
     def static_columns(self, by_time: Array, by_parameters: Array, sigma: Array, rate: Array | float = 0.0) -> Array:
-        """Derivatives by times and parameters, (..., static), from those by t (...,) and p (..., np).
+        """Gather derivatives by times and parameters, (..., static), from those by t (...,) and p (..., np).
 
         ``rate`` is what the derivative by the duration has besides: the integrand over the duration.
         """
@@ -152,14 +152,15 @@ class Functionals:
     points: PointRows
 
     def weighted(self, weights: Array) -> Functionals:
-        """The one functional sum_r weights[r] * functional r; its parts at points remain points."""
+        """Return the one functional sum_r weights[r] * functional r; its parts at points remain points."""
         ends = len(self.by_final)
         w, v, points = weights[:ends], weights[ends:, None], self.points
         scaled = PointRows(
             points.step, points.interval, points.s, v * points.by_x, v * points.by_u, v * points.by_static
         )
-        combined = (w @ part for part in (self.by_final, self.by_initial, self.by_running, self.by_static))
-        return Functionals(*(part[None] for part in combined), scaled)
+        ends_parts = (self.by_final, self.by_initial, self.by_running, self.by_static)
+        final, initial, running, static = ((w @ part)[None] for part in ends_parts)
+        return Functionals(final, initial, running, static, scaled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +228,7 @@ class Linearisation:
         return self.decisions.size, rows.by_final.shape[1], rows.by_running.shape[1]
 
     def _add_direct(self, gradients: Array, target: NDArray[np.intp], points: PointRows) -> None:
-        """What points depend on directly: the control there, times and parameters."""
+        """Add what points depend on directly: the control there, times and parameters."""
         basis = self.decisions.nodes.basis(points.s)
         for i, (row, interval) in enumerate(zip(target, points.interval, strict=True)):
             direct = np.concatenate([np.outer(basis[i], points.by_u[i]).ravel(), points.by_static[i]])
@@ -240,7 +241,9 @@ def _group(keys: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
     return np.split(order, np.searchsorted(keys[order], np.arange(1, count)))
 
 
-def linearise(problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration) -> Linearisation:
+def linearise(
+    problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, decisions: Decisions
+) -> Linearisation:
     """Linear maps of the steps of a re-integration that did not fail.
 
     Parameters
@@ -251,8 +254,10 @@ def linearise(problem: Problem, trajectory: Trajectory, parameters: Array, path:
         Packed parameter vector.
     path
         Its re-integration.
+    decisions
+        The variables.
     """
-    steps, decisions = path.steps, Decisions.of(problem, trajectory)
+    steps = path.steps
     assert steps is not None
     count, points = steps.x.shape[:2]
     interval = np.broadcast_to(steps.interval[:, None], (count, points))
@@ -287,7 +292,7 @@ def evaluate_rates(problem: Problem, x: Array, u: Array, t: Array, p: Array) -> 
 def evaluate(
     expression: ca.SX, symbols: list[ca.SX], values: list[Array], *, by: int | None = None
 ) -> tuple[Array, Array]:
-    """Values (..., m) and dense Jacobian (..., m, n) of an expression at points; n runs over the first ``by`` symbols."""
+    """Return values (..., m) and dense Jacobian (..., m, n) at points; n runs over the first ``by`` symbols."""
     shape, rows = values[0].shape[:-1], expression.numel()
     variables = ca.vertcat(*symbols[:by])
     columns, points = variables.numel(), int(np.prod(shape))
@@ -314,7 +319,7 @@ def _split(
 
 def _gauss_steps(by_x: Array, by_w: Array, lengths: Array) -> tuple[Array, Array]:
     """One Gauss step of the variational equations for all steps at once: the maps, and what they are inside."""
-    count, points, nz, nx = by_x.shape
+    count, points, _, nx = by_x.shape
     A = lengths[:, None, None] * _GAUSS_MATRIX
     state = by_x[:, :, :nx]
     system = np.eye(points * nx) - np.einsum("sij,sirc->sirjc", A, state).reshape(count, points * nx, points * nx)

@@ -1,19 +1,20 @@
 r"""How far a trajectory is from satisfying the first-order conditions, with multipliers recovered for it.
 
-With w the decision variables, g = dJ/dw the reduced gradient of the true cost and C = dc/dw that of the active rows, the
-multipliers minimise the weighted residual
+With w the decision variables, g = dJ/dw the reduced gradient of the true cost and C = dc/dw that of the active rows,
+the multipliers minimise the weighted residual
 
     r = g + C' nu,   nu >= 0 at upper limits, nu <= 0 at lower ones, free for equalities,
 
 in which a component that pushes a variable out of an active bound of its own does not count (projection). The weights
 make the norm independent of mesh and time unit. A control node acts over the time omega_i = \int basis_i dt, so
-r_i T / omega_i tends to T H_u(t_i): the change of cost by one unit of control held over the entire horizon. Its root mean
-square over the horizon, divided by max(1, root mean square of the parts that cancel), is the stationarity of one control;
-those of all controls, and of times, parameters and free initial states (r_i over max(1, its parts)), are combined as a
-Euclidean norm. Refining the mesh leaves a given H_u(t) its number, and an exact optimum among the controls of the same
-parametrisation has zero.
+r_i T / omega_i tends to T H_u(t_i): the change of cost by one unit of control held over the entire horizon. Its root
+mean square over the horizon, divided by max(1, root mean square of the parts that cancel), is the stationarity of one
+control; those of all controls, and of times, parameters and free initial states (r_i over max(1, its parts)), are
+combined as a Euclidean norm. Refining the mesh leaves a given H_u(t) its number, and an exact optimum among the
+controls of the same parametrisation has zero.
 
-The residual is piecewise quadratic and convex in nu. A Newton method on the set of counting components finds its minimum;
+Rows count as active within a tolerance; to each multiplier its row's slack is added as a residual of complementarity.
+All this is piecewise quadratic and convex in nu. A Newton method on the set of counting components finds its minimum;
 should it stop early, the residual is too large, never too small.
 """
 
@@ -34,7 +35,7 @@ from trajopt.trajectory import Trajectory
 Array = NDArray[np.float64]
 
 _REGULARISATION = 1e-8
-"""Weight on the size of scaled multipliers: settles dependent rows, and moves the residual by rounding alone."""
+"""Least weight on the size of scaled multipliers: settles dependent rows, and moves the residual by rounding alone."""
 
 _BOUNDED = 300
 """Up to this many sign-bound multipliers the exact active-set method is used, beyond it an interior method."""
@@ -76,7 +77,7 @@ def recover_multipliers(
     sides = _sides(problem, trajectory, parameters, decisions, tolerance)
     direct = _direct(linear, active)
     weights = _weights(trajectory, decisions, [direct, g - direct])
-    nu = _least_residual(g * weights, C * weights, active.signs, sides)
+    nu = _least_residual(g * weights, C * weights, active.signs, active.slack, sides)
     residual = g + nu @ C
     weights = _weights(trajectory, decisions, [direct, g - direct, nu @ C])
     counting = np.where(_counts(residual, sides), residual, 0.0)
@@ -85,7 +86,7 @@ def recover_multipliers(
 
 
 def _direct(linear: Linearisation, active: ActiveRows) -> Array:
-    """The gradient of the cost without the states' part, of which the rest is cancelled at an optimum."""
+    """Return the gradient of the cost without the part through the states, which cancels it at an optimum."""
     rows, decisions = active.functionals, linear.decisions
     nx = rows.by_final.shape[1]
     total = np.zeros(decisions.size)
@@ -96,18 +97,21 @@ def _direct(linear: Linearisation, active: ActiveRows) -> Array:
 
 
 def _weights(trajectory: Trajectory, decisions: Decisions, parts: list[Array]) -> Array:
-    """What each residual component is multiplied with; see the module."""
+    """Return what each residual component is multiplied with; see the module."""
     nodes, duration = decisions.nodes, float(trajectory.t[-1] - trajectory.t[0])
     share = nodes.weights(np.diff(trajectory.t)) / duration
     grids = [part[: decisions.controls].reshape(nodes.values.shape) for part in parts]
-    scale = np.max([np.ones(decisions.nu), *(np.sqrt((grid**2 / share[:, None]).sum(axis=0)) for grid in grids)], axis=0)
+    means = (np.sqrt((grid**2 / share[:, None]).sum(axis=0)) for grid in grids)
+    scale = np.max([np.ones(decisions.nu), *means], axis=0)
     controls = 1.0 / (np.sqrt(share)[:, None] * scale)
     others = 1.0 / np.max([np.ones(decisions.size), *np.abs(parts)], axis=0)[decisions.controls :]
     return np.concatenate([controls.ravel(), others])
 
 
-def _sides(problem: Problem, trajectory: Trajectory, parameters: Array, decisions: Decisions, tolerance: float) -> Array:
-    """Which side each variable is held from: -1 at its lower bound, +1 at its upper, 2 at both, 0 where free."""
+def _sides(
+    problem: Problem, trajectory: Trajectory, parameters: Array, decisions: Decisions, tolerance: float
+) -> Array:
+    """Tell which side each variable is held from: -1 at its lower bound, +1 at its upper, 2 at both, 0 where free."""
     values = decisions.nodes.values
     limits = [np.repeat(problem.control_bounds[:, None], len(values), axis=1).reshape(2, -1)]
     horizon, start = problem.horizon, float(trajectory.t[0])
@@ -116,7 +120,7 @@ def _sides(problem: Problem, trajectory: Trajectory, parameters: Array, decision
         free = times[name][1]
         assert isinstance(free, Free)
         limits.append(np.array([[free.lower], [free.upper]], dtype=float))
-    limits.append(problem.layout.bounds(problem.parameters)[:, decisions.parameters])
+    limits.append(problem.layout.bounds(problem.parameters or {})[:, decisions.parameters])
     limits.append(problem.state_bounds[:, decisions.states])
     lower, upper = np.concatenate(limits, axis=1)
     point = np.concatenate(
@@ -138,20 +142,23 @@ def _counts(residual: Array, sides: Array) -> NDArray[np.bool_]:
     return (sides == 0) | ((sides == -1) & (residual < 0.0)) | ((sides == 1) & (residual > 0.0))
 
 
-def _least_residual(g: Array, C: Array, signs: NDArray[np.intp], sides: Array) -> Array:
-    """Multipliers of least projected residual, by Newton's method on the set of counting components."""
+def _least_residual(g: Array, C: Array, signs: NDArray[np.intp], slack: Array, sides: Array) -> Array:
+    """Multipliers of least projected residual, by Newton's method on the set of counting components.
+
+    A multiplier costs its slack besides: among rows that explain the gradient equally well, those at their limits do.
+    """
     size = np.linalg.norm(C, axis=1)
     size[size == 0.0] = 1.0
-    A = C / size[:, None]
+    A, penalty = C / size[:, None], _REGULARISATION + slack
 
     def measure(nu: Array) -> float:
         residual = g + nu @ A
-        return float((residual[_counts(residual, sides)] ** 2).sum()) + _REGULARISATION**2 * float(nu @ nu)
+        return float((residual[_counts(residual, sides)] ** 2).sum()) + float(((penalty * nu) ** 2).sum())
 
     nu = np.zeros(len(A))
     value, counting = measure(nu), _counts(g, sides)
     for _ in range(50):  # each iteration fixes a set of components; a few suffice, and the value never rises
-        target = _bounded_least_squares(A[:, counting].T, -g[counting], signs)
+        target = _bounded_least_squares(A[:, counting].T, -g[counting], penalty, signs)
         length = 1.0
         while length > 1e-6 and measure(nu + length * (target - nu)) > value:
             length *= 0.5
@@ -165,16 +172,16 @@ def _least_residual(g: Array, C: Array, signs: NDArray[np.intp], sides: Array) -
     return nu / size
 
 
-def _bounded_least_squares(A: Array, b: Array, signs: NDArray[np.intp]) -> Array:
-    """Minimise |A nu - b| with regularisation and signs."""
+def _bounded_least_squares(A: Array, b: Array, penalty: Array, signs: NDArray[np.intp]) -> Array:
+    """Minimise |A nu - b|^2 + |penalty nu|^2 under the signs."""
     count = A.shape[1]
     if count == 0:
         return np.zeros(0)
-    A = np.concatenate([A, _REGULARISATION * np.eye(count)])
+    A = np.concatenate([A, np.diag(penalty)])
     b = np.concatenate([b, np.zeros(count)])
-    nu = np.linalg.lstsq(A, b, rcond=None)[0]
+    nu = np.asarray(np.linalg.lstsq(A, b, rcond=None)[0], float)
     if (nu * signs >= 0.0).all():
         return nu
     bounds = np.where(signs > 0, 0.0, -np.inf), np.where(signs < 0, 0.0, np.inf)
     method = "bvls" if np.count_nonzero(signs) <= _BOUNDED else "trf"
-    return lsq_linear(A, b, bounds, method=method, tol=1e-12).x
+    return np.asarray(lsq_linear(A, b, bounds, method=method, tol=1e-12).x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,18 +115,35 @@ def measure(
     Samples lie as densely as `Reintegration` has them; a function that turns round between two of them may exceed what
     is reported by about a 64th of what it does within one interval.
     """
-    t0, tf, end = float(path.t[0]), float(path.t[-1]), np.array([path.t[-1]])
-    stages = list(zip(path.x[: path.stages], path.u[: path.stages], path.t[: path.stages].tolist(), strict=True))
     groups, model, final = problem.constraints_by_kind(), problem.model, path.knots[-1]
+    t0, tf, end = float(path.t[0]), float(path.t[-1]), path.t[-1:]
+    reached = np.isfinite(path.x).all(axis=1)  # a failed integration is judged as far as it came
+    x, t = path.x[reached], path.t[reached]
+    used = np.flatnonzero(reached[: path.stages])
+    stages = path.x[used], path.u[used], path.t[used]
+    along = [
+        evaluate_plainly(functions.path, len(model.path), *stage) if groups["path"] else np.zeros(0)
+        for stage in zip(stages[0], stages[1], stages[2].tolist(), strict=True)
+    ]
+    terminal = evaluate_plainly(functions.terminal, len(model.terminal), final, tf)
+    boundary = evaluate_plainly(functions.boundary, len(model.boundary), path.knots[0], final, t0, tf)
     return Measurement(
-        _bounds(problem.dynamics.states, problem.state_bounds, path.x, path.t),
+        _bounds(problem.dynamics.states, problem.state_bounds, x, t),
         _bounds(problem.dynamics.controls, problem.control_bounds, path.u[: path.stages], path.t[: path.stages]),
-        _rows(groups["path"], model.path, [functions.path(*stage) for stage in stages], path.t[: path.stages]),
-        _rows(groups["terminal"], model.terminal, [functions.terminal(final, tf)], end),
-        _rows(groups["boundary"], model.boundary, [functions.boundary(path.knots[0], final, t0, tf)], end),
+        _rows(groups["path"], model.path, along, stages[2]),
+        _rows(groups["terminal"], model.terminal, [terminal], end),
+        _rows(groups["boundary"], model.boundary, [boundary], end),
         _rows(groups["integral"], model.integral, [path.running[1:]], end),
         tuple(_data(problem, trajectory, parameters)),
     )
+
+
+def evaluate_plainly(function: Callable[..., Array | float], size: int, *arguments: object) -> Array:
+    """Call a plain function of `size` values; one that raises for numbers it dislikes gives NaN."""
+    try:
+        return np.asarray(function(*arguments), float).reshape(size)
+    except (ArithmeticError, ValueError):
+        return np.full(size, np.nan)
 
 
 def _bounds(names: Sequence[str], limits: Array, values: Array, times: Array) -> Rows:
@@ -145,8 +162,8 @@ def _rows(constraints: Sequence[FunctionConstraint], stacked: StackedRows, value
     for constraint in constraints:
         count = 1
         if stacked.names[len(owners)] != constraint.name:  # several rows carry their numbers
-            numbered = enumerate(stacked.names[len(owners) :])
-            count = next((row for row, name in numbered if name != f"{constraint.name}[{row}]"), len(stacked) - len(owners))
+            rest = stacked.names[len(owners) :]
+            count = next((row for row, name in enumerate(rest) if name != f"{constraint.name}[{row}]"), len(rest))
         owners += [(constraint.name, row) for row in range(count)]
     return Rows(
         stacked.names,
@@ -169,13 +186,13 @@ def _data(problem: Problem, trajectory: Trajectory, parameters: Array) -> list[V
         if not amount <= _ROUNDING:
             found.append(Violation(name, start, float(amount), row))
 
-    for i, (value, given) in enumerate(zip(trajectory.x[0], problem.initial_state, strict=True)):
-        if given is not None:
+    for i, (value, given) in enumerate(zip(trajectory.x[0], problem.initial_values, strict=True)):
+        if not np.isnan(given):
             check(f"initial {problem.dynamics.states[i]} = {given:g}", value, given, given, i)
     wanted = float(horizon.steps) if horizon.duration is None else horizon.duration
     for name, value, limit in (("start", start, horizon.start), ("duration", duration, wanted)):
         check(name, value, *_interval(limit))
-    limits = problem.layout.bounds(problem.parameters)
+    limits = problem.layout.bounds(problem.parameters or {})
     for name, part in problem.layout.slices.items():
         for row, (value, low, high) in enumerate(zip(parameters[part], *limits[:, part], strict=True)):
             check(f"parameter {name}", value, low, high, row)

@@ -1,6 +1,6 @@
 """One iteration of iLQR or DDP: expand, sweep backwards, search along the new gains, accept or reject.
 
-The regularisation is relative to the largest diagonal entry of Q_uu, so that scaling the cost changes nothing; its
+The regularisation is relative to each control's largest entry on the diagonal of Q_uu, so that units change nothing; its
 schedule is that of Tassa, Erez, Todorov, IROS 2012, section F, but a short step does not lower it. A step is accepted when the merit falls by at least
 1e-4 of what the quadratic model predicts for its length (Armijo; Nocedal, Wright 2006, section 3.1).
 """
@@ -34,10 +34,6 @@ ACCEPTED, CONVERGED, REJECTED, STALLED = 0, 1, 2, 3
 SMALLEST, LARGEST, GROWTH = 1e-8, 1e10, 2.0
 """Limits of the relative regularisation (below the smallest it is zero) and the factor that its change grows by."""
 
-NEGLIGIBLE = 1e-3
-"""Regularisation, relative to the smallest diagonal of Q_uu, that leaves three digits of the decrement right."""
-
-
 class Gains(NamedTuple):
     """The law u + k + K dx: k (N, nu), K (N, nu, nx); ``costate`` (N+1, nx) is the value function's gradient."""
 
@@ -47,7 +43,7 @@ class Gains(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work of the backward pass: value v (nx), V (nx, nx); q (nz), Q (nz, nz), T (nx, nz); blocks of size nu."""
+    """Work of the backward pass: value v (nx), V (nx, nx); q (nz), Q (nz, nz), T (nx, nz); the rest of size nu."""
 
     v: Array
     V: Array
@@ -63,10 +59,11 @@ class Work(NamedTuple):
     L: Array
     gradient: Array
     trial: Array
+    largest: Array
 
 
 class State(NamedTuple):
-    """What lasts from iteration to iteration, one number each in an array of length 1."""
+    """What lasts from iteration to iteration: arrays of length 1, and ``scale`` (nu) of the regularisation."""
 
     cost: Array
     merit: Array
@@ -78,16 +75,16 @@ class State(NamedTuple):
 
 
 @kernel
-def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, work, regularisation, second_order):
+def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, work, state, second_order):
     """Backward pass over all stages.
 
-    Returns success; the predicted linear and quadratic change; how far the linear model can fall within the bounds; and
-    the smallest and largest diagonal entry of Q_uu.
+    Returns success, the predicted linear and quadratic change, and how far the linear model can fall within the bounds.
     """
     steps, nx = rollout.u.shape[0], rollout.x.shape[1]
     nu = rollout.u.shape[1]
     linear, quadratic, gap = 0.0, 0.0, 0.0
-    smallest, largest = math.inf, 0.0
+    for i in range(nu):
+        work.largest[i] = 0.0
     for i in range(nx):
         work.v[i] = expansion.end_gradient[i]
         gains.costate[steps, i] = work.v[i]
@@ -98,12 +95,11 @@ def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, 
             expand_stage(s, functions, data, rollout, work.v, penalty, expansion, constraint_work, second_order)
         action_value(s, expansion.F, expansion.g, expansion.H, work.v, work.V, work.q, work.Q, work.T)
         for i in range(nu):
-            smallest = min(smallest, work.Q[nx + i, nx + i])
-            largest = max(largest, abs(work.Q[nx + i, nx + i]))
-        if not minimise_action(s, work.q, work.Q, regularisation, data.lower, data.upper, rollout.u, gains.k,
+            work.largest[i] = max(work.largest[i], abs(work.Q[nx + i, nx + i]))
+        if not minimise_action(s, work.q, work.Q, state.regularisation[0], state.scale, data.lower, data.upper, rollout.u, gains.k,
                                gains.K, work.Quu, work.qu, work.low, work.high, work.free, work.L, work.gradient,
                                work.trial):  # fmt: skip
-            return False, linear, quadratic, gap, smallest, largest
+            return False, linear, quadratic, gap
         one, other = predicted_change(s, work.q, work.Q, gains.k)
         linear += one
         quadratic += other
@@ -111,7 +107,17 @@ def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, 
         update_value(s, work.q, work.Q, gains.k, gains.K, work.v, work.V, work.Tu)
         for i in range(nx):
             gains.costate[s, i] = work.v[i]
-    return True, linear, quadratic, gap, smallest, largest
+    return True, linear, quadratic, gap
+
+
+@kernel
+def set_scale(work, state):
+    """Regularise each control relative to its largest curvature; one that has none borrows from the others."""
+    most = 0.0
+    for i in range(work.largest.shape[0]):
+        most = max(most, work.largest[i])
+    for i in range(work.largest.shape[0]):
+        state.scale[i] = work.largest[i] if work.largest[i] > 0.0 else max(most, 1.0)
 
 
 @kernel
@@ -169,27 +175,32 @@ def iterate(functions, data, current, candidate, penalty, expansion, gains, cons
     """One iteration; ``expanded`` tells that the quadratic models of the current trajectory are already there.
 
     Returns ACCEPTED, CONVERGED, REJECTED or STALLED. Converged means that the merit can fall by less than tolerance
-    (1 + |merit|): by a full step of a model whose regularisation is negligible, or by any step within the bounds to
-    first order (bang-bang controls have no curvature to speak of).
+    (1 + |merit|): by a full step of the unregularised model, or by any step within the bounds to first order (bang-bang
+    controls have no curvature to speak of).
     """
     if not expanded:
         expand_all(functions, data, current, penalty, expansion, gains, constraint_work, second_order)
     state.length[0] = 0.0
+    doubted = 0.0  # the regularisation that was left out for a check of convergence
     while True:
-        success, linear, quadratic, gap, smallest, largest = sweep(
-            functions, data, current, penalty, expansion, gains, constraint_work, work,
-            state.regularisation[0] * state.scale[0], second_order)  # fmt: skip
-        state.scale[0] = largest if largest > 0.0 else 1.0
+        success, linear, quadratic, gap = sweep(
+            functions, data, current, penalty, expansion, gains, constraint_work, work, state, second_order
+        )
+        set_scale(work, state)
         if success:
-            break
-        raise_regularisation(state)
-        if state.regularisation[0] > LARGEST:
-            return STALLED
-    state.decrement[0] = -(linear + 0.5 * quadratic)
-    enough = tolerance * (1.0 + abs(state.merit[0]))
-    negligible = state.regularisation[0] == 0.0 or state.regularisation[0] * state.scale[0] < NEGLIGIBLE * smallest
-    if (state.decrement[0] <= enough and negligible) or gap <= enough:
-        return CONVERGED
+            state.decrement[0] = -(linear + 0.5 * quadratic)
+            enough = tolerance * (1.0 + abs(state.merit[0]))
+            if gap <= enough or (state.decrement[0] <= enough and state.regularisation[0] == 0.0):
+                return CONVERGED
+            if state.decrement[0] > enough or doubted > 0.0:
+                break
+            doubted, state.regularisation[0] = state.regularisation[0], 0.0  # small because it was held back?
+        elif doubted > 0.0:
+            state.regularisation[0] = doubted
+        else:
+            raise_regularisation(state)
+            if state.regularisation[0] > LARGEST:
+                return STALLED
     if search(functions, data, current, candidate, penalty, gains, constraint_work, state, linear, quadratic, shortest):
         if state.length[0] >= BOLD:
             lower_regularisation(state)

@@ -3,7 +3,7 @@
 With z = (x, u), stage k has dynamics F_k = dx+/dz, cost gradient g_k and Hessian H_k. From the value function
 V(dx) = v'dx + 1/2 dx'V dx at k + 1, the action value is
 
-    q = g + F'v,     Q = H + F'VF,     Q~_uu = Q_uu + regularisation I,
+    q = g + F'v,     Q = H + F'VF,     Q~_uu = Q_uu + regularisation diag(scale),
 
 its minimum over lower <= u + du <= upper is du = k + K dx (K is zero in rows at a bound), and
 
@@ -16,6 +16,8 @@ Reference: Tassa, Erez, Todorov, IROS 2012, eqs. 11a-11c; Tassa, Mansard, Todoro
 """
 
 from __future__ import annotations
+
+import math
 
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.box_qp import factor_free, solve_box_qp, solve_factored
@@ -44,7 +46,7 @@ def action_value(s, F, g, H, v, V, q, Q, T):
 
 
 @kernel(forceinline=True)
-def minimise_action(s, q, Q, regularisation, lower, upper, u, k, K, Quu, qu, low, high, free, L, gradient, trial):
+def minimise_action(s, q, Q, regularisation, scale, lower, upper, u, k, K, Quu, qu, low, high, free, L, gradient, trial):
     """Gains k[s], K[s] within the bounds; returns False when Q_uu is not positive definite."""
     nu, nx = K.shape[1], K.shape[2]
     for i in range(nu):
@@ -54,7 +56,7 @@ def minimise_action(s, q, Q, regularisation, lower, upper, u, k, K, Quu, qu, low
         free[i] = i
         for j in range(nu):
             Quu[i, j] = Q[nx + i, nx + j]
-        Quu[i, i] += regularisation
+        Quu[i, i] += regularisation * scale[i]
     count = nu
     inside = factor_free(Quu, free, nu, L)
     if inside:  # the box is rarely in the way: try the plain Newton step before the quadratic program
@@ -129,14 +131,14 @@ def predicted_change(s, q, Q, k):
 
 @kernel(forceinline=True)
 def linear_gap(s, q, lower, upper, u):
-    """How far q_u'du can fall within the bounds of stage ``s``; infinite where an unbounded control has a slope."""
+    """How far q_u'du can fall within the bounds of stage ``s``, or where there are none, within 1 + |u|."""
     gap = 0.0
     nu = u.shape[1]
     nx = q.shape[0] - nu
     for i in range(nu):
         slope = q[nx + i]
-        if slope > 0.0:
-            gap += slope * (u[s, i] - lower[i])
-        elif slope < 0.0:
-            gap += slope * (u[s, i] - upper[i])
+        room = u[s, i] - lower[i] if slope > 0.0 else upper[i] - u[s, i]
+        if room == math.inf:
+            room = 1.0 + abs(u[s, i])
+        gap += abs(slope) * room
     return gap

@@ -1,7 +1,8 @@
 """Floating-point arithmetic written as LLVM IR text, for one number or for a vector of lanes.
 
-The text is written directly because building it with ``llvmlite.ir`` takes five times as long, and the parser is faster
-than either. The only fast-math flag is ``contract`` (a*b + c may round once): NaN, infinities and signed zeros survive.
+The text is written directly because building it with ``llvmlite.ir`` takes three times as long (0.06 s against 0.02 s
+for 10,276 operations). The only fast-math flag is ``contract`` (a*b + c may round once): NaN, infinities and signed
+zeros survive.
 """
 
 from __future__ import annotations

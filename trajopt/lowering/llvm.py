@@ -8,14 +8,15 @@ Settings, measured on a chain of pendulums (Hessians of 952, 3,213 and 10,276 op
 milliseconds to compile, then microseconds a call):
 
     IR passes            code generation level      952            3,213           10,276
-    O2 with SLP          2                          46   0.32     255   0.69     1,643   1.92
-    O2 without SLP       2                          30   0.32     103   0.66       394   1.47
-    O1                   2                          29   0.32     102   0.64       388   1.47
-    instcombine          1                          21   0.33      81   0.66       315   1.43
-    none                 2                          22   0.32      84   0.66       331   1.46
-    none                 1                          21   0.31      78   0.66       297   1.45
-    none                 0                           5   0.41      14   1.06        44   3.61
+    O2 with SLP          2                          54   0.45     304   0.84     2,475   1.86
+    O2 without SLP       2                          36   0.43     137   0.84       559   1.87
+    O1                   2                          36   0.41     137   0.84       531   1.95
+    instcombine          1                          25   0.44     103   0.83       423   1.95
+    none                 2                          26   0.41     117   0.86       444   1.77
+    none                 1                          25   0.43     103   0.85       401   1.71
+    none                 0                           6   0.53      18   1.32        54   3.73
 
+One run, in which repeated call times differed by up to 12 %: but for level 0, the settings do not differ in run time.
 CasADi has already folded constants and shared subexpressions, so LLVM's IR passes only cost time.
 """
 

@@ -18,7 +18,7 @@ from trajopt.lowering.object_code import CODE_GENERATION_LEVEL, Engine, compile_
 from trajopt.lowering.program import check_function, read_program
 
 # Raise this with every change to the code that is generated: it is part of what cached code is found by.
-VERSION = 1
+VERSION = 2
 WIDEST = 64
 
 _loaded: dict[str, MachineCode] = {}  # kept, so that an address handed out stays valid and nothing compiles twice
@@ -185,8 +185,8 @@ def _key(functions: Mapping[str, ca.Function], lanes: int, shared: Collection[st
 def preferred_lanes() -> int:
     """Return the number of lanes that suits this processor: two vector registers, so that one fills the other's waits.
 
-    Measured with AVX-512 on a cart-pole step (nanoseconds a sample): 57 with 1 lane, 27 with 2, 14 with 4, 7.2 with 8,
-    4.6 with 16 and 3.9 with 32, which is not worth its twice as coarse blocks.
+    Measured with AVX-512 on a cart-pole step (nanoseconds a sample): 55 with 1 lane, 27 with 2, 13 with 4, 7.2 with 8,
+    4.1 with 16 and 3.6 with 32, which is not worth its twice as coarse blocks. With AVX2: 10.6 with 8, 8.7 with 16.
     """
     features = set(host_processor()[1].split(","))
     if "+avx512f" in features:

@@ -1,4 +1,8 @@
-"""Each of CasADi's scalar operations, as LLVM instructions with the meaning that CasADi's own evaluation gives them."""
+"""Each of CasADi's scalar operations, as LLVM instructions.
+
+They mean what CasADi's own evaluation gives them, but for FMIN and FMAX, which are NumPy's minimum and maximum here: a
+NaN stays a NaN. C's fmin would let a clipped state hide that a rollout diverged.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ LIBRARY_NAMES = {
 _COMPARISONS = {"LT": "olt", "LE": "ole", "EQ": "oeq", "NE": "une"}
 _INTRINSICS = {
     "SQRT": "sqrt", "FABS": "fabs", "FLOOR": "floor", "CEIL": "ceil", "COPYSIGN": "copysign",
-    "FMIN": "minnum", "FMAX": "maxnum",
+    "FMIN": "minimum", "FMAX": "maximum",
 }  # fmt: skip
 _ARITHMETIC: dict[str, Callable[..., Value]] = {
     "ASSIGN": lambda a: a,

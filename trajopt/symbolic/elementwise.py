@@ -6,7 +6,8 @@ What holds beside the value:
   the *value*. It does reach the *derivative*, which is condition times inner derivative, and 0 * NaN is NaN: write
   ``np.where(x > 0, np.sqrt(np.maximum(x, tiny)), 0)``, so that both branches have finite slopes everywhere.
 * ``abs`` has slope sign(x), and 0 at 0; ``sign``, ``floor`` and comparisons have slope 0.
-* ``maximum`` and ``minimum`` are C's fmax and fmin, which prefer a number to a NaN; NumPy's return the NaN.
+* ``maximum`` and ``minimum`` of a NaN are NaN in compiled code, as in NumPy; CasADi's own evaluation, which IPOPT sees,
+  prefers the number. ``fmax`` and ``fmin`` are the same here: a NaN must not be lost on the way.
 * ``hypot``, and ``sqrt`` at 0, have no finite slope at the origin.
 """
 

@@ -1,7 +1,8 @@
 """From an optimal-control problem to a nonlinear program and back.
 
-`CollocationProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and on
-what is free, but on no number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one solve.
+`CollocationProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and
+on what is free, but on no number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one
+solve.
 """
 
 from __future__ import annotations
@@ -37,8 +38,6 @@ class CollocationProgram:
         Where things lie.
     free
         (n_free,) which entries of (start, duration, packed parameters) are decision variables.
-    path_end
-        Which path constraint rows apply at the final knot.
     program
         The compiled functions.
     """
@@ -47,7 +46,6 @@ class CollocationProgram:
     variables: VariableLayout
     rows: RowLayout
     free: NDArray[np.intp]
-    path_end: NDArray[np.intp]
     program: Program
 
 
@@ -55,7 +53,7 @@ _compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], CollocationProgram]
 
 
 def compile_problem(problem: Problem, scheme: Scheme) -> CollocationProgram:
-    """The program of a problem, compiled at the first call and then kept with the problem's model.
+    """Return the program of a problem, compiled at the first call and then kept with the problem's model.
 
     Parameters
     ----------
@@ -82,26 +80,17 @@ def _free_entries(problem: Problem) -> NDArray[np.intp]:
 def _compile(problem: Problem, scheme: Scheme | None, free: NDArray[np.intp]) -> CollocationProgram:
     model, steps = problem.model, problem.horizon.steps
     inner = 0 if scheme is None else scheme.inner
-    path_end = _path_rows_at_the_end(model, held=scheme is None)
     counts = {kind: len(getattr(model, kind)) for kind in ("path", "terminal", "boundary", "integral")}
     variables = VariableLayout.of(steps, problem.nx, problem.nu, inner, len(free), held=scheme is None)
-    rows = RowLayout.of(steps, problem.nx, inner, counts | {"path_end": len(path_end)})
+    rows = RowLayout.of(steps, problem.nx, inner, counts, held=scheme is None)
     symbols = _Symbols.of(problem, free)
     elements = [
         _interval(model, scheme, symbols, variables, rows),
-        _end(model, symbols, variables, rows, path_end, held=scheme is None),
+        _end(model, symbols, variables, rows, held=scheme is None),
         _boundary(model, symbols, variables, rows),
     ]
     program = assemble(elements, symbols.shared, variables.size, rows.size)
-    return CollocationProgram(scheme, variables, rows, free, path_end, program)
-
-
-def _path_rows_at_the_end(model: Model, *, held: bool) -> NDArray[np.intp]:
-    """Every row; where no control exists at the final knot, those that do not ask for one."""
-    every = np.arange(len(model.path))
-    if not held or not every.size or not model.u.numel():
-        return every
-    return every[~np.array(ca.which_depends(model.path.expression, model.u, 1, True))]
+    return CollocationProgram(scheme, variables, rows, free, program)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +143,9 @@ def _interval(
     else:
         h = symbols.duration / symbols.steps
         times = [symbols.start + symbols.duration * (symbols.copy + c) / symbols.steps for c in scheme.nodes]
-        values = [stage(*node, symbols.p) for node in zip(x, u, times, strict=True)]
+        coefficients = ca.horzcat(*u)
+        controls = [u[0], *(coefficients @ ca.DM(row) for row in scheme.blend), u[-1]]
+        values = [stage(*node, symbols.p) for node in zip(x, controls, times, strict=True)]
         slopes, costs, integrands = (ca.horzcat(*(value[i] for value in values)) for i in range(3))
         defects = ca.vertcat(*(x[i + 1] - x[0] - h * slopes @ ca.DM(a) for i, a in enumerate(scheme.coefficients)))
         cost, integrals = h * costs @ ca.DM(scheme.weights), h * integrands @ ca.DM(scheme.weights)
@@ -166,18 +157,24 @@ def _interval(
 
 
 def _end(
-    model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout, path_end: NDArray[np.intp], *, held: bool
+    model: Model,
+    symbols: _Symbols,
+    variables: VariableLayout,
+    rows: RowLayout,
+    *,
+    held: bool,
 ) -> Element:
-    """Terminal cost, terminal constraints and the path constraints at the final knot."""
+    """Terminal cost, terminal constraints and, where the final knot has a control, its path constraints."""
     x, u = ca.SX.sym("x", model.x.numel()), ca.SX.sym("u", model.u.numel())
     function = ca.Function(
         "end",
         [model.x, model.u, model.t, model.p],
-        [model.terminal_cost, model.path.expression[path_end.tolist()], model.terminal.expression],
+        [model.terminal_cost, model.path.expression, model.terminal.expression],
     )
     cost, path, terminal = function(x, u, symbols.end, symbols.p)
     local = ca.vertcat(x, symbols.free) if held else ca.vertcat(x, u, symbols.free)
-    return Element(local, symbols.copy, cost, ca.vertcat(path, terminal), variables.end(), rows.end())
+    constraints = terminal if held else ca.vertcat(path, terminal)
+    return Element(local, symbols.copy, cost, constraints, variables.end(), rows.end())
 
 
 def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout) -> Element:
@@ -190,7 +187,7 @@ def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: 
 
 
 def pose(structure: CollocationProgram, problem: Problem, guess: Trajectory, *, scaled: bool) -> Instance:
-    """The numbers of one solve: limits, guess and scales.
+    """Fill in the numbers of one solve: limits, guess and scales.
 
     Parameters
     ----------
@@ -221,7 +218,7 @@ def pose(structure: CollocationProgram, problem: Problem, guess: Trajectory, *, 
     row_limits = _row_limits(structure, problem.model)
     scaling = _scales(structure, limits, w) if scaled else Scaling.identity(layout.size, rows.size)
     shared = np.delete(whole, structure.free)
-    return Instance(structure.program, w, *limits, *row_limits, shared, scaling)
+    return Instance(structure.program, w, limits[0], limits[1], row_limits[0], row_limits[1], shared, scaling)
 
 
 def _global_limits(problem: Problem) -> Array:
@@ -229,7 +226,7 @@ def _global_limits(problem: Problem) -> Array:
     horizon = problem.horizon
     values = (horizon.start, float(horizon.steps) if horizon.duration is None else horizon.duration)
     times = [(value.lower, value.upper) if isinstance(value, Free) else (value, value) for value in values]
-    return np.hstack([np.array(times, dtype=float).T, problem.layout.bounds(problem.parameters)])
+    return np.hstack([np.array(times, dtype=float).T, problem.layout.bounds(problem.parameters or {})])
 
 
 def _globals(problem: Problem, guess: Trajectory) -> Array:
@@ -248,10 +245,11 @@ def _guess_vector(structure: CollocationProgram, guess: Trajectory, whole: Array
         w[layout.u] = guess.held()
         return w
     w[layout.u] = guess.control(guess.t)
-    intervals = np.arange(guess.steps)
+    intervals, inside = np.arange(guess.steps), np.empty(layout.u_inner.shape)
     for j, c in enumerate(structure.scheme.nodes[1:-1]):
         w[layout.x_inner[:, j]] = (1.0 - c) * guess.x[:-1] + c * guess.x[1:]
-        w[layout.u_inner[:, j]] = guess.control_on(intervals, (1.0 - c) * guess.t[:-1] + c * guess.t[1:])
+        inside[:, j] = guess.control_on(intervals, (1.0 - c) * guess.t[:-1] + c * guess.t[1:])
+    w[layout.u_inner] = structure.scheme.inner_coefficients(w[layout.u], inside)
     return w
 
 
@@ -263,7 +261,6 @@ def _row_limits(structure: CollocationProgram, model: Model) -> Array:
         path = getattr(model.path, name)
         limits[side, rows.path] = path
         limits[side, rows.path_inner] = path
-        limits[side, rows.path_end] = path[structure.path_end]
         for kind in ("terminal", "boundary", "integral"):
             limits[side, getattr(rows, kind)] = getattr(getattr(model, kind), name)
     return limits
@@ -272,23 +269,30 @@ def _row_limits(structure: CollocationProgram, model: Model) -> Array:
 def _scales(structure: CollocationProgram, limits: Array, w: Array) -> Scaling:
     layout, rows = structure.variables, structure.rows
     # The initial state is pinned by its limits, which therefore say nothing of the size of the state: look at the end.
-    states = magnitude_scales(*limits[:, layout.x[-1]], w[layout.x])
-    controls = magnitude_scales(*limits[:, layout.u[-1]], w[layout.u])
+    states = magnitude_scales(limits[0, layout.x[-1]], limits[1, layout.x[-1]], w[layout.x])
+    controls = magnitude_scales(limits[0, layout.u[-1]], limits[1, layout.u[-1]], w[layout.u])
     variables, units = np.ones(layout.size), np.ones(rows.size)
-    for places, scale in ((layout.x, states), (layout.x_inner, states), (layout.u, controls), (layout.u_inner, controls)):
+    for places, scale in (
+        (layout.x, states),
+        (layout.x_inner, states),
+        (layout.u, controls),
+        (layout.u_inner, controls),
+    ):
         variables[places] = scale
-    variables[layout.free] = magnitude_scales(*limits[:, layout.free], w[None, layout.free])
+    variables[layout.free] = magnitude_scales(limits[0, layout.free], limits[1, layout.free], w[None, layout.free])
     units[rows.defects] = states
     return Scaling(variables, units)
 
 
 def read_trajectory(structure: CollocationProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:
-    """The trajectory that a vector of variables stands for."""
+    """Return the trajectory that a vector of variables stands for."""
     layout, scheme = structure.variables, structure.scheme
     whole = np.empty(2 + problem.layout.size)
     whole[structure.free] = w[layout.free]
     whole[np.setdiff1d(np.arange(len(whole)), structure.free)] = instance.shared
     interpolation = Interpolation.HOLD if scheme is None else scheme.interpolation
-    u_mid = w[layout.u_inner[:, 0]] if interpolation is Interpolation.QUADRATIC else None
+    u_mid = None
+    if scheme is not None and interpolation is Interpolation.QUADRATIC:
+        u_mid = scheme.inner_controls(w[layout.u], w[layout.u_inner])[:, 0]
     knots = problem.horizon.knots(whole[0], whole[1])
     return Trajectory(knots, w[layout.x], w[layout.u], interpolation, u_mid, problem.layout.unpack(whole[2:]))

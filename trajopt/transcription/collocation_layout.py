@@ -21,7 +21,8 @@ class VariableLayout:
     u
         Controls at the knots: (N+1, nu), or (N, nu) if they are held.
     x_inner, u_inner
-        (N, inner, nx) and (N, inner, nu): states and controls at the nodes inside the intervals.
+        (N, inner, nx) and (N, inner, nu): states at the nodes inside the intervals, and Bernstein coefficients of the
+        control there (see `Scheme`).
     free
         (n_free,) the free ones of start, duration and packed parameters.
     size
@@ -78,11 +79,9 @@ class RowLayout:
     defects
         (N, s, nx) one for each node of an interval but the first.
     path
-        (N, n_path) path constraints at the knots but the last.
+        Path constraints at the knots: (N+1, n_path), or (N, n_path) if controls are held and the last knot has none.
     path_inner
         (N, inner, n_path) path constraints inside the intervals.
-    path_end
-        (n,) those that apply at the final knot.
     terminal, boundary, integral
         (n,) each.
     size
@@ -92,25 +91,26 @@ class RowLayout:
     defects: Index
     path: Index
     path_inner: Index
-    path_end: Index
     terminal: Index
     boundary: Index
     integral: Index
     size: int
 
     @classmethod
-    def of(cls, steps: int, nx: int, inner: int, counts: dict[str, int]) -> RowLayout:
-        """Lay out the rows; ``counts`` holds the numbers of rows "path", "path_end", "terminal", "boundary", "integral"."""
+    def of(cls, steps: int, nx: int, inner: int, counts: dict[str, int], *, held: bool) -> RowLayout:
+        """Lay out the rows; ``counts`` holds how many there are by kind, as the attributes are called."""
         path, width = counts["path"], (inner + 1) * nx
         body = np.arange(steps * (width + (inner + 1) * counts["path"])).reshape(steps, -1)
-        position = body.size
-        tail = {}
-        for kind in ("path_end", "terminal", "boundary", "integral"):
+        at_knots, position, tail = body[:, width : width + path], body.size, {}
+        if not held:
+            at_knots = np.vstack([at_knots, position + np.arange(path)])
+            position += path
+        for kind in ("terminal", "boundary", "integral"):
             tail[kind] = position + np.arange(counts[kind])
             position += counts[kind]
         return cls(
             defects=body[:, :width].reshape(steps, inner + 1, nx),
-            path=body[:, width : width + path],
+            path=at_knots,
             path_inner=body[:, width + path :].reshape(steps, inner, path),
             **tail,
             size=position,
@@ -118,10 +118,10 @@ class RowLayout:
 
     def intervals(self) -> Index:
         """(N, m) rows of each interval: defects, path constraints at its left knot and inside, integrals."""
-        n = len(self.path)
+        n = len(self.defects)
         shared = np.broadcast_to(self.integral, (n, len(self.integral)))
-        return np.hstack([self.defects.reshape(n, -1), self.path, self.path_inner.reshape(n, -1), shared])
+        return np.hstack([self.defects.reshape(n, -1), self.path[:n], self.path_inner.reshape(n, -1), shared])
 
     def end(self) -> Index:
         """(1, m) rows of the final knot: path constraints and terminal constraints."""
-        return np.concatenate([self.path_end, self.terminal])[None, :]
+        return np.concatenate([self.path[len(self.defects) :].ravel(), self.terminal])[None, :]

@@ -5,6 +5,10 @@ On an interval of length h from t_k the state runs through nodes at t_k + c_i h,
     x_i = x_0 + h sum_j a_ij f_j,    integral of l over the interval = h sum_j a_sj l_j,    i = 1 ... s.
 
 Both schemes here are of the Lobatto IIIA family: c_0 = 0 and c_s = 1, so that knots are shared by their neighbours.
+
+The control is a polynomial through its values at the nodes. What is unknown inside an interval is not the value there
+but the Bernstein coefficient: the polynomial lies in the convex hull of its coefficients, so that bounds on these hold
+at every time. Bounds on the values alone would let a parabola through (1, 1, -1) swing up to 9/8.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ class Scheme:
         (s, s+1) matrix a; row i-1 belongs to node i.
     weights
         (s+1,) quadrature weights b.
+    blend
+        (s-1, s+1) matrix that gives the controls at the inner nodes from the Bernstein coefficients.
     interpolation
         How the control runs through its nodes.
     order
@@ -38,6 +44,7 @@ class Scheme:
     nodes: NDArray[np.float64]
     coefficients: NDArray[np.float64]
     weights: NDArray[np.float64]
+    blend: NDArray[np.float64]
     interpolation: Interpolation
     order: int
 
@@ -46,16 +53,42 @@ class Scheme:
         """Number of nodes strictly inside an interval."""
         return len(self.nodes) - 2
 
+    def inner_controls(self, knots: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the controls at the inner nodes, (N, inner, nu).
 
-def _lobatto(nodes: list[float], coefficients: list[list[float]], interpolation: Interpolation, order: int) -> Scheme:
-    a = np.array(coefficients)
-    return Scheme(np.array(nodes), a, a[-1], interpolation, order)
+        Parameters
+        ----------
+        knots
+            (N+1, nu) controls at the knots.
+        coefficients
+            (N, inner, nu) inner Bernstein coefficients.
+        """
+        return self._ends(knots) + np.einsum("ij,njk->nik", self.blend[:, 1:-1], coefficients)
+
+    def inner_coefficients(self, knots: NDArray[np.float64], controls: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Invert `inner_controls` in its second argument."""
+        return np.einsum("ij,njk->nik", np.linalg.inv(self.blend[:, 1:-1]), controls - self._ends(knots))
+
+    def _ends(self, knots: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.blend[:, :1] * knots[:-1, None] + self.blend[:, -1:] * knots[1:, None]
 
 
-TRAPEZOIDAL = _lobatto([0.0, 1.0], [[1 / 2, 1 / 2]], Interpolation.LINEAR, 2)
+TRAPEZOIDAL = Scheme(
+    nodes=np.array([0.0, 1.0]),
+    coefficients=np.array([[1 / 2, 1 / 2]]),
+    weights=np.array([1 / 2, 1 / 2]),
+    blend=np.zeros((0, 2)),
+    interpolation=Interpolation.LINEAR,
+    order=2,
+)
 
-HERMITE_SIMPSON = _lobatto(
-    [0.0, 1 / 2, 1.0], [[5 / 24, 1 / 3, -1 / 24], [1 / 6, 2 / 3, 1 / 6]], Interpolation.QUADRATIC, 4
+HERMITE_SIMPSON = Scheme(
+    nodes=np.array([0.0, 1 / 2, 1.0]),
+    coefficients=np.array([[5 / 24, 1 / 3, -1 / 24], [1 / 6, 2 / 3, 1 / 6]]),
+    weights=np.array([1 / 6, 2 / 3, 1 / 6]),
+    blend=np.array([[1 / 4, 1 / 2, 1 / 4]]),
+    interpolation=Interpolation.QUADRATIC,
+    order=4,
 )
 
 SCHEMES = {"trapezoidal": TRAPEZOIDAL, "hermite_simpson": HERMITE_SIMPSON}

@@ -132,7 +132,7 @@ def assemble(elements: Sequence[Element], shared: ca.SX, size: int, rows: int) -
     parameters = ca.vertcat(p, scale, unit)
     w = v * scale
     compiled = [_Compiled(element, shared, w, p) for element in elements]
-    f = sum((part.cost() for part in compiled), ca.MX(0))
+    f = ca.densify(sum((part.cost() for part in compiled), ca.MX(0)))  # IPOPT wants a number even where no cost is
     g = _add(rows, [part.rows() for part in compiled]) / unit
     gradient = _add(size, [part.cost_gradient() for part in compiled]) * scale
     jacobian = _matrix((rows, size), [part.jacobian() for part in compiled], 1 / unit, scale)
@@ -167,9 +167,9 @@ class _Compiled:
         self.weight = ca.SX.sym("weight")
 
     def _evaluate(self, expression: ca.SX, weight: ca.MX | None = None, lam_g: ca.MX | None = None) -> ca.MX:
-        """The nonzeros of an expression for every copy, (nonzeros, copies)."""
+        """Evaluate the nonzeros of an expression for every copy, (nonzeros, copies)."""
         element = self.element
-        values = ca.vertcat(*expression.nonzeros()) if expression.nnz() else ca.SX(0, 1)
+        values = expression.nz[:]
         inputs = [element.variables, element.copy, self.shared]
         arguments: list[ca.MX | ca.DM] = [self.values, self.numbers, self.p]
         common = [2]
@@ -213,15 +213,15 @@ class _Compiled:
 
 
 def _add(size: int, contributions: Sequence[Contribution]) -> ca.MX:
-    """A vector as the sum of contributions."""
+    """Build a vector as the sum of contributions."""
     places = np.concatenate([index.ravel() for index, _ in contributions])
-    return ca.mtimes(_scatter(places, size), ca.vertcat(*(values for _, values in contributions)))
+    return ca.densify(ca.mtimes(_scatter(places, size), ca.vertcat(*(values for _, values in contributions))))
 
 
 def _matrix(
     shape: tuple[int, int], contributions: Sequence[tuple[Index, Index, ca.MX]], row_factor: ca.MX, column_factor: ca.MX
 ) -> ca.MX:
-    """A sparse matrix as the sum of contributions, its rows and columns multiplied by factors."""
+    """Build a sparse matrix as the sum of contributions, its rows and columns multiplied by factors."""
     i = np.concatenate([rows.ravel() for rows, _, _ in contributions])
     j = np.concatenate([columns.ravel() for _, columns, _ in contributions])
     keys, places = np.unique(j * max(shape[0], 1) + i, return_inverse=True)  # sorted as compressed columns are
@@ -233,6 +233,6 @@ def _matrix(
 
 
 def _scatter(places: Index, size: int) -> ca.DM:
-    """The matrix of ones that adds value number k to place number places[k]."""
+    """Make the matrix of ones that adds value number k to place number places[k]."""
     columns = np.arange(len(places) + 1)
     return ca.DM(ca.Sparsity(size, len(places), columns.tolist(), places.tolist()), 1.0)

@@ -161,8 +161,9 @@ def _set_limits(axes: Axes, panel: Panel, values: Sequence[np.ndarray]) -> None:
     if panel.logarithmic:
         _set_decades(axes, low, high)
         return
-    # A bound is worth seeing where the quantity comes near it; a remote one would flatten the curve.
-    reach = (high - low) or abs(high) or 1.0
+    # A bound is worth seeing where the quantity comes near it, a remote one would flatten the curve. What is left of a
+    # control's range matters more than its details.
+    reach = (20.0 if panel.section == "controls" else 1.0) * ((high - low) or abs(high) or 1.0)
     near = [b for curve in panel.curves for b in (curve.lower, curve.upper) if low - reach <= b <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     margin = 0.08 * (high - low) if high - low > 1e-9 * max(abs(low), abs(high)) else 0.1 * (abs(high) or 1.0)

@@ -1,0 +1,324 @@
+"""Model predictive path integral control (MPPI): a plan as the weighted mean of sampled plans.
+
+Each iteration draws K control sequences around the plan u, simulates them, and averages them by their cost,
+
+    v^k = clip(u + sigma eps^k),   eps^k ~ N(0, I),     w^k = exp(-(S(v^k) - min S) / lambda) / sum,     u <- sum w^k v^k.
+
+This is the step from N(u, Sigma) to the mean of its product with exp(-S / lambda). For S = 1/2 u'Hu + g'u it is
+u <- (Sigma^-1 + H / lambda)^-1 (Sigma^-1 u - g / lambda), a proximal Newton step, whose fixed point is the optimum of S
+itself. Information-theoretic MPPI (Williams et al.) adds lambda u'Sigma^-1 eps to S and thereby solves another problem,
+with the control cost lambda/2 u'Sigma^-1 u on top. Here the problem states its whole cost, so that term is left out.
+
+Costs come in any unit. Unless lambda is given, each iteration takes the one at which a share of the samples is effective,
+(sum w)^2 / sum w^2 = share K, which does not depend on the unit.
+
+The mean of white noise stays noisy: when the best plan has not improved for a while, sigma shrinks and the search goes on
+from the best plan (annealing, as in DIAL-MPC). Control bounds hold exactly, because samples are clipped before they are
+simulated and averaged. All other constraints enter S as an augmented Lagrangian, whose multipliers and penalty are
+updated at the same moments (`trajopt.solvers.kernels.shooting`).
+
+Solved means: over ``patience`` iterations the best plan improved by less than ``tolerance`` (1 + |merit|), the noise has
+become so small that half of the samples differ from that plan by less than the same amount, and no constraint is violated
+by more than ``constraint_tolerance``. Derivatives are never asked for, so this says nothing of stationarity.
+
+A rollout that is not finite has weight zero. Random numbers are functions of the seed and of their place, and sums have a
+fixed order: same seed, same bits, whatever the number of threads.
+
+References: Williams, Aldrich, Theodorou 2017; Williams et al., IEEE T-RO 34(6), 2018; Xue et al., DIAL-MPC, 2024.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.errors import InvalidProblem
+from trajopt.monitor import Monitor
+from trajopt.problem import Feature, Problem
+from trajopt.solver import Outcome, Solver
+from trajopt.solvers.ilqr import problem_data
+from trajopt.solvers.kernels import sampling, shooting
+from trajopt.status import Status
+from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.integrators import INTEGRATORS
+from trajopt.transcription.stages import Stages, compile_stages
+
+Array = NDArray[np.float64]
+
+_BLOCKS_OF_A_THREAD = 16
+"""Fewer blocks take less time than a thread needs to start on them."""
+
+
+@final
+@dataclass(frozen=True)
+class MPPI(Solver):
+    __doc__ = f"""{__doc__}
+    Parameters
+    ----------
+    samples
+        Rollouts an iteration, K.
+    iterations
+        Limit on iterations.
+    temperature
+        lambda, in the unit of the cost; None adapts it to ``effective_share``.
+    effective_share
+        Share of the samples that is to be effective while the temperature adapts; 0.1 is the customary elite fraction of
+        the cross-entropy method.
+    sigma
+        Standard deviation of the noise, a number or one for each control, in the controls' units; None: a quarter of the
+        width between bounds, where both are finite, else the largest control of the guess in magnitude, at least 1.
+    shrink
+        Factor on sigma when the plan stops improving; 1 keeps the noise as it is.
+    patience
+        Iterations without improvement after which the plan counts as not improving.
+    tolerance
+        Relative change of the merit that counts as improvement.
+    constraint_tolerance
+        Violation allowed, in the constraints' own units.
+    initial_penalty
+        First penalty r.
+    penalty_growth
+        Factor by which r grows when the violation has not fallen to a quarter.
+    integrator
+        "rk4", "rk3", "midpoint" or "euler": how continuous dynamics and cost advance over a step.
+    seed
+        Whole number from 0 to 2^64 - 1.
+    threads
+        Threads that simulate; None: as many as there are processors and work for.
+    """
+
+    samples: int = 1024
+    iterations: int = 1000
+    temperature: float | None = None
+    effective_share: float = 0.1
+    sigma: float | Sequence[float] | None = None
+    shrink: float = 0.5
+    patience: int = 10
+    tolerance: float = 1e-4
+    constraint_tolerance: float = 1e-2
+    initial_penalty: float = 1.0
+    penalty_growth: float = 4.0
+    integrator: str = "rk4"
+    seed: int = 0
+    threads: int | None = None
+
+    handles: ClassVar[frozenset[Feature]] = frozenset(
+        {
+            Feature.CONTINUOUS_TIME,
+            Feature.DISCRETE_TIME,
+            Feature.CONTROL_BOUNDS,
+            Feature.STATE_BOUNDS,
+            Feature.PATH_CONSTRAINTS,
+            Feature.TERMINAL_CONSTRAINTS,
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if self.integrator not in INTEGRATORS:
+            raise InvalidProblem(
+                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; correct it."
+            )
+        _check("samples", self.samples, "a whole number of at least 2", _whole(self.samples, 2))
+        for name in ("iterations", "patience"):
+            value = getattr(self, name)
+            _check(name, value, "a whole number of at least 1", _whole(value, 1))
+        _check("threads", self.threads, "a whole number of at least 1, or None", self.threads is None or _whole(self.threads, 1))
+        _check("seed", self.seed, "a whole number from 0 to 2**64 - 1", _whole(self.seed, 0) and self.seed < 2**64)
+        for name in ("tolerance", "constraint_tolerance", "initial_penalty"):
+            value = getattr(self, name)
+            _check(name, value, "a positive number", 0.0 < value < math.inf)
+        for name in ("effective_share", "shrink"):
+            value = getattr(self, name)
+            _check(name, value, "a number above 0 and up to 1", 0.0 < value <= 1.0)
+        _check("penalty_growth", self.penalty_growth, "more than 1", 1.0 < self.penalty_growth < math.inf)
+        temperature, sigma = self.temperature, self.sigma
+        _check("temperature", temperature, "a positive number, or None", temperature is None or 0.0 < temperature < math.inf)
+        if sigma is not None:
+            positive = np.ndim(sigma) <= 1 and bool(np.all(np.isfinite(sigma)) and np.all(np.asarray(sigma) > 0.0))
+            _check("sigma", sigma, "a positive number, one for each control, or None", positive)
+
+    def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
+        """Search from the controls of ``guess``; its states do not matter."""
+        return _Run(self, problem, guess).solve(monitor)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+
+
+def _check(name: str, value: object, expected: str, valid: bool) -> None:
+    if not valid:
+        raise InvalidProblem(f"{name}={value!r} was given, but {expected} was expected; correct it.")
+
+
+def _deviation(sigma: float | Sequence[float] | None, problem: Problem, guess: Trajectory) -> Array:
+    """Standard deviation of each control, (nu,)."""
+    if sigma is not None:
+        given = np.asarray(sigma, float)
+        if given.ndim == 1 and given.size != problem.nu:
+            raise InvalidProblem(
+                f"sigma has {given.size} numbers, but the problem has {problem.nu} controls; give one for each."
+            )
+        return np.broadcast_to(given, problem.nu)
+    lower, upper = problem.control_bounds
+    reach = np.maximum(1.0, np.abs(guess.u).max(axis=0, initial=0.0))
+    return np.where(np.isfinite(upper - lower), 0.25 * (upper - lower), reach)
+
+
+class _Run:
+    """Arrays and progress of one solve."""
+
+    def __init__(self, solver: MPPI, problem: Problem, guess: Trajectory) -> None:
+        self.solver, self.problem, self.guess = solver, problem, guess
+        n, nx, nu = problem.horizon.steps, problem.nx, problem.nu
+        self.stages = stages = compile_stages(problem, solver.integrator, second_order=False)
+        self.scalar = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
+        self.scalar_data = problem_data(problem, stages, guess.t)
+        code = sampling.compile_rollouts(problem, solver.integrator, stages)
+        self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
+        self.data = sampling_data(problem, self.scalar_data, solver.seed)
+        nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu
+        self.constrained = nc + ne > 0
+        self.source, self.candidate, self.best = (
+            shooting.Rollout(np.zeros((n + 1, nx)), np.zeros((n, nu)), np.zeros((n, nc)), np.zeros(ne)) for _ in range(3)
+        )
+        for rollout in (self.source, self.candidate, self.best):
+            rollout.x[0] = problem.initial_values
+        self.penalty = shooting.Penalty(np.zeros((n, nc)), np.zeros(ne), np.full(1, solver.initial_penalty))
+        self.rows = shooting.ConstraintWork(
+            np.zeros((nc, nz)), np.zeros((ne, nx)), np.zeros(nc), np.zeros(ne), np.zeros((nz, nz)), np.zeros(1)
+        )
+        self.no_gains = np.zeros((n, nu)), np.zeros((n, nu, nx))
+        deviation = np.tile(_deviation(solver.sigma, problem, guess), (n, 1))
+        self.proposal = sampling.Proposal(np.clip(guess.held(), self.data.lower, self.data.upper), deviation)
+        self.population = sampling.make_population(solver.samples, n * nu, code.lanes)
+        self.sums, self.rate = np.zeros(self.population.controls.shape[1:]), np.zeros(1)
+        blocks = len(self.population.merits)
+        threads = solver.threads or max(1, min(os.cpu_count() or 1, blocks // _BLOCKS_OF_A_THREAD))
+        self.limits = [blocks * i // threads for i in range(threads + 1)]
+        self.work = [sampling.make_work(nx, code.lanes) for _ in range(threads)]
+        self.executor: Executor | None = None
+        self.best_cost = self.best_merit = self.reference = math.inf
+        self.violation = self.previous_violation = math.inf
+        self.iteration = self.idle = 0
+        self.detail = ""
+
+    def solve(self, monitor: Monitor) -> Outcome:
+        """Value the guess, then iterate."""
+        with ThreadPoolExecutor(len(self.work)) as self.executor:
+            self._consider(self.proposal.mean)
+            if not math.isfinite(self.best_merit):
+                self._advance()  # the guess leads nowhere, but samples around it may
+            if not math.isfinite(self.best_merit):
+                self.detail = "Neither the guess nor any sample around it has a finite rollout; give another guess or sigma."
+                return Outcome(Status.NUMERICAL_FAILURE, self.guess, math.nan, 0, detail=self.detail)
+            self.reference = self.best_merit
+            stop = monitor.observe(self.best_cost, self.violation)
+            status = stop if stop is not None else monitor.run(self.step, self.solver.iterations)
+        trajectory = replace(
+            self.guess, x=self.best.x, u=self.best.u, u_mid=None, interpolation=Interpolation.HOLD
+        )
+        return Outcome(status, trajectory, self.best_cost, len(monitor.history) - 1, detail=self.detail)
+
+    def step(self) -> tuple[Status | None, dict[str, float]]:
+        """One iteration, and what follows when the plan stops improving."""
+        status = self._advance()
+        if self.best_merit < self.reference - self.solver.tolerance * (1.0 + abs(self.reference)):
+            self.reference, self.idle = self.best_merit, 0
+        else:
+            self.idle += 1
+        if status is None and self.idle >= self.solver.patience:
+            status = self._settle()
+        return status, {"cost": self.best_cost, "violation": self.violation}
+
+    def _advance(self) -> Status | None:
+        """Sample, weigh and average; keep the new plan, and remember it if it is the best."""
+        self._sample()
+        if self._weigh() == 0.0:
+            self.detail = "No sample has a finite rollout; give a smaller sigma."
+            return Status.NUMERICAL_FAILURE
+        sampling.weighted_mean(self.data, self.population, self.sums, self.proposal.mean)
+        if not math.isfinite(self._consider(self.proposal.mean)):
+            # The mean of two ways round a region where nothing is finite lies in it; a sample does not.
+            sampling.best_sample(self.population, self.proposal.mean)
+            self._consider(self.proposal.mean)
+        return None
+
+    def _sample(self) -> None:
+        """Draw and simulate all blocks, spread over the threads."""
+        arguments = self.functions, self.data, self.proposal, self.penalty, self.population
+        parts = list(zip(self.limits[:-1], self.limits[1:], self.work, strict=True))
+        futures = [
+            self.executor.submit(sampling.sample_blocks, *arguments, first, last, self.iteration, work)
+            for first, last, work in parts[1:]
+        ]
+        first, last, work = parts[0]
+        sampling.sample_blocks(*arguments, first, last, self.iteration, work)
+        for future in futures:
+            future.result()
+        self.iteration += 1
+
+    def _weigh(self) -> float:
+        """Weights of the samples; returns their effective number."""
+        if self.solver.temperature is not None:
+            return sampling.weigh_by_temperature(self.functions, self.population, self.solver.temperature, self.rate)
+        share = self.solver.effective_share
+        return sampling.weigh_by_effective_number(self.functions, self.population, share, self.rate)
+
+    def _consider(self, controls: Array) -> float:
+        """Simulate a plan with the scalar functions and keep it if it is the best; returns its merit."""
+        self.source.u[:] = controls
+        cost, merit = shooting.simulate(
+            self.scalar, self.scalar_data, self.source, *self.no_gains, 0.0, self.candidate, self.penalty, self.rows
+        )
+        if merit < self.best_merit:
+            self.best, self.candidate = self.candidate, self.best
+            self.best_cost, self.best_merit = cost, merit
+            self.violation, _ = shooting.measure_all(self.scalar_data, self.best, self.penalty)
+        return merit
+
+    def _settle(self) -> Status | None:
+        """Judge the best plan, then go on from it with less noise and new multipliers."""
+        solver = self.solver
+        margin = solver.tolerance * (1.0 + abs(self.best_merit))
+        spread = float(np.median(np.abs(self.population.merits.ravel()[: solver.samples] - self.best_merit)))
+        quiet = spread <= margin or solver.shrink == 1.0
+        if quiet and self.violation <= solver.constraint_tolerance:
+            return Status.SOLVED
+        if not quiet:
+            self.proposal.deviation[:] *= solver.shrink
+        if self.constrained:
+            self._update_multipliers()
+        self.proposal.mean[:] = self.best.u
+        self.reference, self.idle = self.best_merit, 0
+        return None
+
+    def _update_multipliers(self) -> None:
+        shooting.update_multipliers(self.scalar_data, self.best, self.penalty)
+        if self.violation > max(0.25 * self.previous_violation, self.solver.constraint_tolerance):
+            self.penalty.weight[0] *= self.solver.penalty_growth
+        self.previous_violation = self.violation
+        self.best_merit = math.inf  # the old merit has other multipliers
+        self._consider(self.best.u)
+
+
+def sampling_data(problem: Problem, data: shooting.Data, seed: int) -> sampling.Data:
+    """The numbers that sampling kernels need."""
+    return sampling.Data(
+        problem.initial_values,
+        data.times,
+        data.end_time,
+        data.parameters,
+        data.lower,
+        data.upper,
+        np.stack([data.path_lower, data.path_upper]),
+        np.stack([data.end_lower, data.end_upper]),
+        np.uint64(seed),
+    )
