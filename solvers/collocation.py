@@ -59,7 +59,8 @@ class Collocation(Solver):
     iterations
         At most.
     scaling
-        "auto" measures states, controls and time by their bounds or by the guess; None leaves them alone.
+        "auto" measures states, controls and time by their bounds, else by the guess and its slopes, so that the choice
+        of units hardly matters; None leaves them alone.
     options
         More options of IPOPT's own, by their names in its manual, for example ``{"mu_strategy": "monotone"}``.
 

@@ -64,6 +64,21 @@ def test_costate_at_the_end_meets_transversality():
     assert solution.multipliers["costates"][-1, 0] == pytest.approx(exact, abs=1e-7)
 
 
+def test_costate_jumps_are_split_evenly():
+    """Bryson-Denham is its own mirror image: the position's costate is odd about the middle, at its two jumps as well."""
+    problem = to.Problem(
+        to.ContinuousDynamics(lambda x, u: np.array([x[1], u[0]]), nx=2, nu=1),
+        stage_cost=lambda x, u: 0.5 * u[0] ** 2,
+        initial_state=[0.0, 1.0],
+        constraints=[to.Bounds(state=([None, None], [1 / 9, None])), to.TerminalConstraint([0.0, -1.0])],
+        horizon=to.Horizon(1.0, steps=30),
+    )
+    costate = to.solve(problem, Collocation(tolerance=1e-10)).multipliers["costates"][:, 0]
+    # u' = 18 before the first corner, and lambda_x = u'; the barrier's last parameter leaves about 1e-9.
+    np.testing.assert_allclose(costate[:10], 18.0, rtol=1e-3)
+    np.testing.assert_allclose(costate, -costate[::-1], atol=1e-5)
+
+
 def test_scaling_changes_nothing_but_the_road():
     """In millimetres or in metres, scaled or not: the same cost, costates and multipliers."""
     metres = to.solve(two_point(10), Collocation(tolerance=1e-12))
@@ -82,6 +97,28 @@ def test_scaling_changes_nothing_but_the_road():
             np.testing.assert_allclose(
                 solution.multipliers[name] * unit, metres.multipliers[name], rtol=1e-6, atol=1e-8
             )
+
+
+def test_units_do_not_change_the_number_of_iterations():
+    """A swing-up in units a million times smaller has the same scaled program but for roundings to powers of two."""
+
+    def swing(unit):
+        scale = np.array([1.0, unit])
+        return to.Problem(
+            to.ContinuousDynamics(
+                lambda x, u: np.array([x[1] / unit, unit * (u[0] / unit - 9.81 * np.sin(x[0]))]), nx=2, nu=1
+            ),
+            stage_cost=lambda x, u: (u[0] / unit) ** 2,
+            initial_state=[0.0, 0.0],
+            constraints=[to.Bounds(control=(-5 * unit, 5 * unit)), to.TerminalConstraint([np.pi, 0.0] * scale)],
+            horizon=to.Horizon(3.0, steps=40),
+        )
+
+    plain, tiny = (to.solve(swing(unit), Collocation()) for unit in (1.0, 1e6))
+    assert plain.success
+    assert tiny.success
+    assert tiny.cost == pytest.approx(plain.cost, rel=1e-7)
+    assert tiny.iterations <= 1.5 * plain.iterations
 
 
 def discrete_lq(steps=12):

@@ -152,8 +152,8 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     """
     if solution.problem is None or not tolerance > 0.0:
         raise InvalidProblem(
-            f"certify got tolerance={tolerance} and a solution {'with' if solution.problem else 'without'} its problem, but "
-            "a positive tolerance and a solution with its problem were expected; correct them."
+            f"certify got tolerance={tolerance} and a solution {'with' if solution.problem else 'without'} its problem,"
+            " but a positive tolerance and a solution with its problem were expected; correct them."
         )
     begin = time.perf_counter()
     problem, trajectory = solution.problem, solution.trajectory
@@ -166,7 +166,7 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     final = evaluate_plainly(functions.terminal_cost, 1, path.knots[-1], float(path.t[-1]))
     cost = float(path.running[0] + final[0])
     found = measure(problem, trajectory, functions, parameters, path)
-    optimality = check_optimality(problem, trajectory, parameters, path, found, tolerance)
+    optimality = check_optimality(problem, trajectory, parameters, path, found, cost, tolerance)
     worst, difference = found.worst(), abs(solution.cost - cost)
     violation = max(0.0, worst[0].amount) if worst else 0.0
     numbers = {

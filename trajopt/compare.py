@@ -16,6 +16,7 @@ from trajopt.registry import find_solver
 from trajopt.solution import Solution
 from trajopt.solve import solve
 from trajopt.solver import Solver
+from trajopt.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +35,9 @@ class Row:
     label
         What tables and pictures call the solver; unique in the comparison.
     solution
-        Its answer, or None if it refused the problem.
+        Its answer, or None if it did not run.
     refusal
-        Why it refused; else empty.
+        Why it refused, or did not run; else empty.
     """
 
     label: str
@@ -71,7 +72,7 @@ class Comparison:
 
         rows = []
         for row in self.rows:
-            record: dict[str, Any] = {"solver": row.label, "status": "refused", "cost": math.nan, "true_cost": math.nan,
+            record: dict[str, Any] = {"solver": row.label, "status": "not run", "cost": math.nan, "true_cost": math.nan,
                                       "certified": False, "violation": math.nan, "iterations": 0, "seconds": math.nan,
                                       "refusal": row.refusal}  # fmt: skip
             if row.solution is not None:
@@ -164,10 +165,12 @@ def compare(
             found.append(find_solver(solver, problem))
         except (UnsupportedProblem, MissingExtra) as error:
             found.append(str(error))
-    rows = []
+    rows: list[Row] = []
     for label, solver in zip(_labels(solvers), found, strict=True):
         if isinstance(solver, str):
             rows.append(Row(label, None, solver))
+        elif any(row.solution is not None and row.solution.status is Status.INTERRUPTED for row in rows):
+            rows.append(Row(label, None, "It did not run, because the solve before it was interrupted."))
         else:
             rows.append(Row(label, solve(problem, solver, guess=guess, max_time=max_time, progress=progress)))
     return Comparison(problem, tuple(rows))

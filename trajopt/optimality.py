@@ -41,7 +41,7 @@ class Optimality:
 
 def check_optimality(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, found: Measurement,
-    tolerance: float,
+    cost: float, tolerance: float,
 ) -> Optimality:  # fmt: skip
     """Linearise along the re-integrated trajectory, recover multipliers, measure stationarity and gap."""
     if path.steps is None or not np.isfinite(path.running).all() or not np.isfinite(path.knots).all():
@@ -56,7 +56,7 @@ def check_optimality(
             parts = (linear.maps, rows.by_final, rows.by_initial, rows.by_static, rows.points.by_x, rows.points.by_u)
             if not all(np.isfinite(part).all() for part in parts):
                 return unavailable
-            state = recover_multipliers(problem, trajectory, parameters, linear, active, tolerance)
+            state = recover_multipliers(problem, trajectory, parameters, linear, active, cost, tolerance)
             gap, left_out = estimate_gap(
                 problem, trajectory, parameters, path, linear, active, state.nu, state.costates
             )

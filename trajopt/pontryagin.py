@@ -9,8 +9,8 @@ with the costate lambda(t) along the re-integrated trajectory. A held control gi
 
 Approximate are: the costate, which belongs to the trajectory at hand and not to the optimum; multipliers mu of
 constraints on state and control together, spread evenly over each interval; and multipliers of pure state constraints,
-which stay impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent, nothing
-limits du: such controls are left out and named.
+which stay impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent,
+nothing limits du: such controls are left out and named.
 """
 
 from __future__ import annotations

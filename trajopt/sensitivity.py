@@ -224,6 +224,17 @@ class Linearisation:
         gradients[:ends, static.stop :] += rows.by_initial[:, self.decisions.states]
         return gradients, costates
 
+    def direct(self, rows: Functionals) -> Array:
+        """Return what the sum of all functionals depends on without the states' help, (size of w,)."""
+        decisions, running = self.decisions, rows.by_running.sum(axis=0)
+        gradient = np.zeros((1, decisions.size))
+        gradient[0, decisions.controls : decisions.controls + decisions.static] = rows.by_static.sum(axis=0)
+        nx = rows.by_final.shape[1]
+        for interval, step in zip(self.interval, self.maps, strict=True):
+            gradient[0, decisions.columns(interval)] += running @ step[nx:, nx:]
+        self._add_direct(gradient, np.zeros(rows.points.step.size, np.intp), rows.points)
+        return gradient[0]
+
     def _widths(self, rows: Functionals) -> tuple[int, int, int]:
         return self.decisions.size, rows.by_final.shape[1], rows.by_running.shape[1]
 

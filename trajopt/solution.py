@@ -244,7 +244,8 @@ class Solution:
             When the file is not a saved solution, or its sizes are not the problem's.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here and not by NumPy, which leaves a damaged file open.
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             head = json.loads(str(arrays["head"]))
             solution = cls._from_arrays(head, arrays, problem)

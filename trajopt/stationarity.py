@@ -8,10 +8,10 @@ the multipliers minimise the weighted residual
 in which a component that pushes a variable out of an active bound of its own does not count (projection). The weights
 make the norm independent of mesh and time unit. A control node acts over the time omega_i = \int basis_i dt, so
 r_i T / omega_i tends to T H_u(t_i): the change of cost by one unit of control held over the entire horizon. Its root
-mean square over the horizon, divided by max(1, root mean square of the parts that cancel), is the stationarity of one
-control; those of all controls, and of times, parameters and free initial states (r_i over max(1, its parts)), are
-combined as a Euclidean norm. Refining the mesh leaves a given H_u(t) its number, and an exact optimum among the
-controls of the same parametrisation has zero.
+mean square over the horizon, divided by max(1, |cost|, root mean squares of L_u T and mu' c_u T, the parts that cancel),
+is the stationarity of one control; those of all controls, and of times, parameters and initial states (r_i over
+max(1, |cost|, its direct parts)), are combined as a Euclidean norm. Refining the mesh leaves a given H_u(t) its number,
+and an exact optimum among the controls of the same parametrisation has zero.
 
 Rows count as active within a tolerance; to each multiplier its row's slack is added as a residual of complementarity.
 All this is piecewise quadratic and convex in nu. A Newton method on the set of counting components finds its minimum;
@@ -68,43 +68,33 @@ class Stationarity:
 
 def recover_multipliers(
     problem: Problem, trajectory: Trajectory, parameters: Array, linear: Linearisation, active: ActiveRows,
-    tolerance: float,
+    cost: float, tolerance: float,
 ) -> Stationarity:  # fmt: skip
-    """Multipliers and stationarity; a variable within ``tolerance`` of its bound counts as at it."""
-    decisions = linear.decisions
-    gradients, _ = linear.sweep(active.functionals)
+    """Recover multipliers and measure stationarity; a variable within ``tolerance`` of its bound counts as at it."""
+    decisions, rows = linear.decisions, active.functionals
+    gradients, _ = linear.sweep(rows)
     g, C = gradients[0], gradients[1:]
     sides = _sides(problem, trajectory, parameters, decisions, tolerance)
-    direct = _direct(linear, active)
-    weights = _weights(trajectory, decisions, [direct, g - direct])
+    of_cost = linear.direct(rows.weighted(np.eye(1, len(gradients))[0]))
+    weights = _weights(trajectory, decisions, cost, [of_cost])
     nu = _least_residual(g * weights, C * weights, active.signs, active.slack, sides)
     residual = g + nu @ C
-    weights = _weights(trajectory, decisions, [direct, g - direct, nu @ C])
+    of_rows = linear.direct(rows.weighted(np.concatenate([[0.0], nu])))
+    weights = _weights(trajectory, decisions, cost, [of_cost, of_rows])
     counting = np.where(_counts(residual, sides), residual, 0.0)
-    _, costates = linear.sweep(active.functionals.weighted(np.concatenate([[1.0], nu])), merged=True)
+    _, costates = linear.sweep(rows.weighted(np.concatenate([[1.0], nu])), merged=True)
     return Stationarity(float(np.linalg.norm(counting * weights)), nu, residual, residual - counting, costates)
 
 
-def _direct(linear: Linearisation, active: ActiveRows) -> Array:
-    """Return the gradient of the cost without the part through the states, which cancels it at an optimum."""
-    rows, decisions = active.functionals, linear.decisions
-    nx = rows.by_final.shape[1]
-    total = np.zeros(decisions.size)
-    for interval, step in zip(linear.interval, linear.maps, strict=True):
-        np.add.at(total, decisions.columns(interval), step[nx, nx:])
-    total[decisions.controls : decisions.controls + decisions.static] += rows.by_static[0]
-    return total
-
-
-def _weights(trajectory: Trajectory, decisions: Decisions, parts: list[Array]) -> Array:
+def _weights(trajectory: Trajectory, decisions: Decisions, cost: float, parts: list[Array]) -> Array:
     """Return what each residual component is multiplied with; see the module."""
     nodes, duration = decisions.nodes, float(trajectory.t[-1] - trajectory.t[0])
-    share = nodes.weights(np.diff(trajectory.t)) / duration
+    share, least = nodes.weights(np.diff(trajectory.t)) / duration, max(1.0, abs(cost))
     grids = [part[: decisions.controls].reshape(nodes.values.shape) for part in parts]
     means = (np.sqrt((grid**2 / share[:, None]).sum(axis=0)) for grid in grids)
-    scale = np.max([np.ones(decisions.nu), *means], axis=0)
+    scale = np.max([np.full(decisions.nu, least), *means], axis=0)
     controls = 1.0 / (np.sqrt(share)[:, None] * scale)
-    others = 1.0 / np.max([np.ones(decisions.size), *np.abs(parts)], axis=0)[decisions.controls :]
+    others = 1.0 / np.max([np.full(decisions.size, least), *np.abs(parts)], axis=0)[decisions.controls :]
     return np.concatenate([controls.ravel(), others])
 
 

@@ -117,9 +117,9 @@ def measure(
     """
     groups, model, final = problem.constraints_by_kind(), problem.model, path.knots[-1]
     t0, tf, end = float(path.t[0]), float(path.t[-1]), path.t[-1:]
-    reached = np.isfinite(path.x).all(axis=1)  # a failed integration is judged as far as it came
+    reached = np.asarray(np.isfinite(path.x).all(axis=1))  # a failed integration is judged as far as it came
     x, t = path.x[reached], path.t[reached]
-    used = np.flatnonzero(reached[: path.stages])
+    used = np.arange(path.stages)[reached[: path.stages]]
     stages = path.x[used], path.u[used], path.t[used]
     along = [
         evaluate_plainly(functions.path, len(model.path), *stage) if groups["path"] else np.zeros(0)

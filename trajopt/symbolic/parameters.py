@@ -95,7 +95,7 @@ class Parameters(Mapping[str, Any]):
         except KeyError:
             known = ", ".join(map(repr, self._values)) or "none at all"
             raise _UnknownParameterError(
-                f"there is no parameter {name!r}: the problem's parameters are {known}"
+                f"parameter {name!r} was read, but the problem's parameters are {known}; correct the name."
             ) from None
 
     def __getattr__(self, name: str) -> Any:

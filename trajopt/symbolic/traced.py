@@ -25,16 +25,14 @@ _IGNORED = frozenset(("casting", "order", "subok"))  # of a ufunc's arguments; t
 
 SUPPORTED = (
     "use arithmetic, comparisons, np.where, np.minimum/maximum/clip, the elementary functions, array building and"
-    " reshaping, sum/prod/mean/cumsum/max/min, products (@, dot, outer, cross, einsum), np.linalg.norm/solve/inv/det;"
-    " or declare the dynamics as a black box"
+    " reshaping, sum/prod/mean/cumsum/max/min, products (@, dot, outer, cross, einsum), np.linalg.norm/solve/inv/det"
 )
 
 
 def _branch(_: Any) -> bool:
     raise tracing_error(
         "branches on a symbolic value",
-        "use np.where, np.maximum, np.minimum, np.logical_and or np.logical_or instead of if, while, max, min, and, or;"
-        " or declare the dynamics as a black box",
+        "use np.where, np.maximum, np.minimum, np.logical_and or np.logical_or instead of if, while, max, min, and, or",
     )
 
 

@@ -40,6 +40,8 @@ class CollocationProgram:
         (n_free,) which entries of (start, duration, packed parameters) are decision variables.
     program
         The compiled functions.
+    dynamics
+        (x, u, t, p) -> dynamics at the first N knots, all as columns, with p shared.
     """
 
     scheme: Scheme | None
@@ -47,6 +49,7 @@ class CollocationProgram:
     rows: RowLayout
     free: NDArray[np.intp]
     program: Program
+    dynamics: ca.Function
 
 
 _compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], CollocationProgram]] = WeakKeyDictionary()
@@ -90,7 +93,9 @@ def _compile(problem: Problem, scheme: Scheme | None, free: NDArray[np.intp]) ->
         _boundary(model, symbols, variables, rows),
     ]
     program = assemble(elements, symbols.shared, variables.size, rows.size)
-    return CollocationProgram(scheme, variables, rows, free, program)
+    dynamics = ca.Function("dynamics", [model.x, model.u, model.t, model.p], [model.dynamics])
+    along = dynamics.map("along", "serial", steps, [3], [])
+    return CollocationProgram(scheme, variables, rows, free, program, along)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +221,7 @@ def pose(structure: CollocationProgram, problem: Problem, guess: Trajectory, *, 
     whole = _globals(problem, guess)
     w = _guess_vector(structure, guess, whole)
     row_limits = _row_limits(structure, problem.model)
-    scaling = _scales(structure, limits, w) if scaled else Scaling.identity(layout.size, rows.size)
+    scaling = _scales(structure, limits, w, whole) if scaled else Scaling.identity(layout.size, rows.size)
     shared = np.delete(whole, structure.free)
     return Instance(structure.program, w, limits[0], limits[1], row_limits[0], row_limits[1], shared, scaling)
 
@@ -266,10 +271,16 @@ def _row_limits(structure: CollocationProgram, model: Model) -> Array:
     return limits
 
 
-def _scales(structure: CollocationProgram, limits: Array, w: Array) -> Scaling:
+def _scales(structure: CollocationProgram, limits: Array, w: Array, whole: Array) -> Scaling:
+    """Scale states by their bounds, else by the guess and how far its slopes would lead; controls by bounds or guess.
+
+    The slopes matter where the guess is zero because nothing is known: without them a velocity would be left in metres
+    per second beside a position in multiples of its bounds.
+    """
     layout, rows = structure.variables, structure.rows
+    reached = np.vstack([w[layout.x], _reach(structure, w, whole)])
     # The initial state is pinned by its limits, which therefore say nothing of the size of the state: look at the end.
-    states = magnitude_scales(limits[0, layout.x[-1]], limits[1, layout.x[-1]], w[layout.x])
+    states = magnitude_scales(limits[0, layout.x[-1]], limits[1, layout.x[-1]], reached)
     controls = magnitude_scales(limits[0, layout.u[-1]], limits[1, layout.u[-1]], w[layout.u])
     variables, units = np.ones(layout.size), np.ones(rows.size)
     for places, scale in (
@@ -282,6 +293,16 @@ def _scales(structure: CollocationProgram, limits: Array, w: Array) -> Scaling:
     variables[layout.free] = magnitude_scales(limits[0, layout.free], limits[1, layout.free], w[None, layout.free])
     units[rows.defects] = states
     return Scaling(variables, units)
+
+
+def _reach(structure: CollocationProgram, w: Array, whole: Array) -> Array:
+    """How far the guess' slopes lead within the horizon, (N, nx); next states for discrete dynamics."""
+    layout, (start, duration) = structure.variables, whole[:2]
+    n = layout.steps
+    times = start + duration * np.arange(n)[None, :] / n
+    slopes = structure.dynamics(w[layout.x[:n]].T, w[layout.u[:n]].T, times, whole[2:]).full().T
+    reach = slopes if structure.scheme is None else duration * slopes
+    return np.where(np.isfinite(reach), reach, 0.0)
 
 
 def read_trajectory(structure: CollocationProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:

@@ -67,7 +67,7 @@ def write_comparison(comparison: Comparison, path: str | Path, reference: Refere
 def _table(comparison: Comparison) -> str:
     lines = []
     for record in comparison.records():
-        cells = f'<td class="warn" colspan="7">refused: {escape(record["refusal"])}</td>'
+        cells = f'<td class="warn" colspan="7">{escape(record["refusal"])}</td>'
         if not record["refusal"]:
             tones = {"status": _tone(record["status"] == "solved"), "certified": _tone(record["certified"])}
             cells = "".join(

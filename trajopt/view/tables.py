@@ -41,7 +41,7 @@ def certificate_table(facts: Facts) -> Table | None:
         if check.passed is not None:
             word = "within" if check.passed else "beyond"
             verdict = Text(f"{word} {check.limit:.1e}", _tone(check.passed))
-        table.add_row(check.name, number(check.value, 3), verdict, check.sentence)
+        table.add_row(check.name, number(check.value, 3), verdict, Text(check.sentence))
     return table
 
 
@@ -54,11 +54,11 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for record in comparison.records():
         if record["refusal"]:
-            table.add_row(record["solver"], Text(f"refused: {record['refusal']}", "yellow"))
+            table.add_row(Text(record["solver"]), Text(record["refusal"], "yellow"))
             continue
         tones = {"status": _tone(record["status"] == "solved"), "certified": _tone(record["certified"])}
         cells = (Text(text, tones.get(name, "")) for name, text in texts(record).items())
-        table.add_row(record["solver"], *cells)
+        table.add_row(Text(record["solver"]), *cells)
     return table
 
 
@@ -71,7 +71,7 @@ def library_table(entries: list[tuple[str, str, str, str, str]]) -> Table:
     table.add_column("tags", overflow="fold", ratio=2)
     table.add_column("source", style="dim", overflow="fold", ratio=3)
     for entry in entries:
-        table.add_row(*entry)
+        table.add_row(*map(Text, entry))
     return table
 
 
@@ -81,7 +81,7 @@ def solver_table(entries: list[tuple[str, str]]) -> Table:
     table.add_column("solver", no_wrap=True)
     table.add_column("does not handle", style="dim", overflow="fold")
     for entry in entries:
-        table.add_row(*entry)
+        table.add_row(*map(Text, entry))
     return table
 
 

@@ -1,0 +1,1 @@
+"""Models that are dynamics, and the agents that use them."""
