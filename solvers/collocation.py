@@ -77,7 +77,7 @@ class Collocation(Solver):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     handles: ClassVar[frozenset[Feature]] = frozenset(Feature)
-    preference: ClassVar[int] = 10
+    preference: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:

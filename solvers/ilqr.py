@@ -122,7 +122,7 @@ class ILQR(DifferentialDynamicProgramming):
 
     __doc__ = f"{__doc__}\n{DifferentialDynamicProgramming.__doc__}"
     second_order: ClassVar[bool] = False
-    preference: ClassVar[int] = 10
+    preference: ClassVar[int] = 5
 
 
 @final

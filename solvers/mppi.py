@@ -2,37 +2,39 @@
 
 Each iteration draws K control sequences around the plan u, simulates them, and averages them by their cost,
 
-    v^k = clip(u + sigma eps^k),   eps^k ~ N(0, I),     w^k = exp(-(S(v^k) - min S) / lambda) / sum,     u <- sum w^k v^k.
+    v^k = clip(u + sigma eps^k),   eps^k ~ N(0, I),    w^k = exp(-(S(v^k) - min S) / lambda) / sum,    u <- sum w^k v^k.
 
 This is the step from N(u, Sigma) to the mean of its product with exp(-S / lambda). For S = 1/2 u'Hu + g'u it is
 u <- (Sigma^-1 + H / lambda)^-1 (Sigma^-1 u - g / lambda), a proximal Newton step, whose fixed point is the optimum of S
 itself. Information-theoretic MPPI (Williams et al.) adds lambda u'Sigma^-1 eps to S and thereby solves another problem,
-with the control cost lambda/2 u'Sigma^-1 u on top. Here the problem states its whole cost, so that term is left out.
+with the control cost lambda/2 u'Sigma^-1 u on top. Here the problem states its whole cost: that term is left out.
 
-Costs come in any unit. Unless lambda is given, each iteration takes the one at which a share of the samples is effective,
-(sum w)^2 / sum w^2 = share K, which does not depend on the unit.
+Costs come in any unit. Unless lambda is given, each iteration takes the one at which a share of the samples is
+effective, (sum w)^2 / sum w^2 = share K, which does not depend on the unit.
 
-The mean of white noise stays noisy: when the best plan has not improved for a while, sigma shrinks and the search goes on
-from the best plan (annealing, as in DIAL-MPC). Control bounds hold exactly, because samples are clipped before they are
-simulated and averaged. All other constraints enter S as an augmented Lagrangian, whose multipliers and penalty are
+The mean of white noise stays noisy: when the best plan has not improved for a while, sigma shrinks and the search goes
+on from the best plan (annealing, as in DIAL-MPC). Control bounds hold exactly, because samples are clipped before they
+are simulated and averaged. All other constraints enter S as an augmented Lagrangian, whose multipliers and penalty are
 updated at the same moments (`trajopt.solvers.kernels.shooting`).
 
-Solved means: over ``patience`` iterations the best plan improved by less than ``tolerance`` (1 + |merit|), the noise has
-become so small that half of the samples differ from that plan by less than the same amount, and no constraint is violated
+Solved means: over ``patience`` iterations the best plan improved by less than ``tolerance`` (1 + |S|), the noise is so
+small that half of the finite samples differ from that plan by less than the same amount, and no constraint is violated
 by more than ``constraint_tolerance``. Derivatives are never asked for, so this says nothing of stationarity.
 
-A rollout that is not finite has weight zero. Random numbers are functions of the seed and of their place, and sums have a
-fixed order: same seed, same bits, whatever the number of threads.
+A rollout that is not finite has weight zero. Random numbers are functions of the seed and of their place, and sums have
+a fixed order: same seed, same bits, whatever the number of threads.
 
-References: Williams, Aldrich, Theodorou 2017; Williams et al., IEEE T-RO 34(6), 2018; Xue et al., DIAL-MPC, 2024.
+References: Williams, Aldrich, Theodorou, JGCD 40(2), 2017; Williams et al., IEEE T-RO 34(6), 2018; Xue et al.,
+Full-Order Sampling-Based MPC (DIAL-MPC), 2024.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -48,18 +50,22 @@ from trajopt.solvers.kernels import sampling, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.integrators import INTEGRATORS
-from trajopt.transcription.stages import Stages, compile_stages
+from trajopt.transcription.stages import compile_stages
 
 Array = NDArray[np.float64]
 
-_BLOCKS_OF_A_THREAD = 16
-"""Fewer blocks take less time than a thread needs to start on them."""
+_BLOCKS_OF_A_THREAD = 32
+"""Measured on swing-ups of 50 steps: with fewer blocks a further thread costs more than it saves."""
+
+_LARGEST_PENALTY = 1e8
+"""Beyond it, rounding of the violation's square hides the cost."""
 
 
 @final
 @dataclass(frozen=True)
 class MPPI(Solver):
-    __doc__ = f"""{__doc__}
+    """Model predictive path integral control, iterated until the plan stops improving; it needs no derivatives.
+
     Parameters
     ----------
     samples
@@ -69,11 +75,12 @@ class MPPI(Solver):
     temperature
         lambda, in the unit of the cost; None adapts it to ``effective_share``.
     effective_share
-        Share of the samples that is to be effective while the temperature adapts; 0.1 is the customary elite fraction of
-        the cross-entropy method.
+        Share of the samples that is to be effective while the temperature adapts. Ten of a thousand: on swing-ups and
+        obstacle courses more than that averages unlike plans, and less than that follows the noise.
     sigma
-        Standard deviation of the noise, a number or one for each control, in the controls' units; None: a quarter of the
-        width between bounds, where both are finite, else the largest control of the guess in magnitude, at least 1.
+        Standard deviation of the noise, a number or one for each control, in the controls' units; None: an eighth of
+        the width between bounds, where both are finite (from the middle the bounds are four deviations away), else the
+        largest control of the guess in magnitude, at least 1.
     shrink
         Factor on sigma when the plan stops improving; 1 keeps the noise as it is.
     patience
@@ -95,9 +102,9 @@ class MPPI(Solver):
     """
 
     samples: int = 1024
-    iterations: int = 1000
+    iterations: int = 2000
     temperature: float | None = None
-    effective_share: float = 0.1
+    effective_share: float = 0.01
     sigma: float | Sequence[float] | None = None
     shrink: float = 0.5
     patience: int = 10
@@ -121,27 +128,27 @@ class MPPI(Solver):
     )
 
     def __post_init__(self) -> None:
-        if self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; correct it."
-            )
+        names = ", ".join(INTEGRATORS)
+        _check("integrator", self.integrator, f"one of {names}", self.integrator in INTEGRATORS)
         _check("samples", self.samples, "a whole number of at least 2", _whole(self.samples, 2))
         for name in ("iterations", "patience"):
             value = getattr(self, name)
             _check(name, value, "a whole number of at least 1", _whole(value, 1))
-        _check("threads", self.threads, "a whole number of at least 1, or None", self.threads is None or _whole(self.threads, 1))
-        _check("seed", self.seed, "a whole number from 0 to 2**64 - 1", _whole(self.seed, 0) and self.seed < 2**64)
+        threads, seed, temperature, sigma = self.threads, self.seed, self.temperature, self.sigma
+        _check("threads", threads, "a whole number of at least 1, or None", threads is None or _whole(threads, 1))
+        _check("seed", seed, "a whole number from 0 to 2**64 - 1", _whole(seed, 0) and seed < 2**64)
         for name in ("tolerance", "constraint_tolerance", "initial_penalty"):
             value = getattr(self, name)
             _check(name, value, "a positive number", 0.0 < value < math.inf)
         for name in ("effective_share", "shrink"):
             value = getattr(self, name)
             _check(name, value, "a number above 0 and up to 1", 0.0 < value <= 1.0)
-        _check("penalty_growth", self.penalty_growth, "more than 1", 1.0 < self.penalty_growth < math.inf)
-        temperature, sigma = self.temperature, self.sigma
-        _check("temperature", temperature, "a positive number, or None", temperature is None or 0.0 < temperature < math.inf)
+        _check("penalty_growth", self.penalty_growth, "a number above 1", 1.0 < self.penalty_growth < math.inf)
+        warm = temperature is None or 0.0 < temperature < math.inf
+        _check("temperature", temperature, "a positive number, or None", warm)
         if sigma is not None:
-            positive = np.ndim(sigma) <= 1 and bool(np.all(np.isfinite(sigma)) and np.all(np.asarray(sigma) > 0.0))
+            values = np.asarray(sigma, float)
+            positive = values.ndim <= 1 and bool((np.isfinite(values) & (values > 0.0)).all())
             _check("sigma", sigma, "a positive number, one for each control, or None", positive)
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
@@ -150,7 +157,7 @@ class MPPI(Solver):
 
 
 def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check(name: str, value: object, expected: str, valid: bool) -> None:
@@ -169,7 +176,7 @@ def _deviation(sigma: float | Sequence[float] | None, problem: Problem, guess: T
         return np.broadcast_to(given, problem.nu)
     lower, upper = problem.control_bounds
     reach = np.maximum(1.0, np.abs(guess.u).max(axis=0, initial=0.0))
-    return np.where(np.isfinite(upper - lower), 0.25 * (upper - lower), reach)
+    return np.where(np.isfinite(upper - lower), 0.125 * (upper - lower), reach)
 
 
 class _Run:
@@ -186,8 +193,9 @@ class _Run:
         self.data = sampling_data(problem, self.scalar_data, solver.seed)
         nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu
         self.constrained = nc + ne > 0
+        shapes = [(n + 1, nx), (n, nu), (n, nc), (ne,)]
         self.source, self.candidate, self.best = (
-            shooting.Rollout(np.zeros((n + 1, nx)), np.zeros((n, nu)), np.zeros((n, nc)), np.zeros(ne)) for _ in range(3)
+            shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(3)
         )
         for rollout in (self.source, self.candidate, self.best):
             rollout.x[0] = problem.initial_values
@@ -212,24 +220,31 @@ class _Run:
 
     def solve(self, monitor: Monitor) -> Outcome:
         """Value the guess, then iterate."""
-        with ThreadPoolExecutor(len(self.work)) as self.executor:
+        with self.open_threads():
             self._consider(self.proposal.mean)
             if not math.isfinite(self.best_merit):
-                self._advance()  # the guess leads nowhere, but samples around it may
+                self.advance()  # the guess leads nowhere, but samples around it may
             if not math.isfinite(self.best_merit):
-                self.detail = "Neither the guess nor any sample around it has a finite rollout; give another guess or sigma."
+                self.detail = "Neither the guess nor any sample around it has a finite rollout; give another guess."
                 return Outcome(Status.NUMERICAL_FAILURE, self.guess, math.nan, 0, detail=self.detail)
             self.reference = self.best_merit
             stop = monitor.observe(self.best_cost, self.violation)
             status = stop if stop is not None else monitor.run(self.step, self.solver.iterations)
-        trajectory = replace(
-            self.guess, x=self.best.x, u=self.best.u, u_mid=None, interpolation=Interpolation.HOLD
-        )
+        trajectory = replace(self.guess, x=self.best.x, u=self.best.u, u_mid=None, interpolation=Interpolation.HOLD)
         return Outcome(status, trajectory, self.best_cost, len(monitor.history) - 1, detail=self.detail)
+
+    @contextmanager
+    def open_threads(self) -> Iterator[None]:
+        """Keep the threads that `advance` needs; the calling one is the first."""
+        if len(self.work) == 1:
+            yield
+            return
+        with ThreadPoolExecutor(len(self.work) - 1) as self.executor:
+            yield
 
     def step(self) -> tuple[Status | None, dict[str, float]]:
         """One iteration, and what follows when the plan stops improving."""
-        status = self._advance()
+        status = self.advance()
         if self.best_merit < self.reference - self.solver.tolerance * (1.0 + abs(self.reference)):
             self.reference, self.idle = self.best_merit, 0
         else:
@@ -238,10 +253,10 @@ class _Run:
             status = self._settle()
         return status, {"cost": self.best_cost, "violation": self.violation}
 
-    def _advance(self) -> Status | None:
+    def advance(self) -> Status | None:
         """Sample, weigh and average; keep the new plan, and remember it if it is the best."""
         self._sample()
-        if self._weigh() == 0.0:
+        if self.weigh() == 0.0:
             self.detail = "No sample has a finite rollout; give a smaller sigma."
             return Status.NUMERICAL_FAILURE
         sampling.weighted_mean(self.data, self.population, self.sums, self.proposal.mean)
@@ -255,17 +270,19 @@ class _Run:
         """Draw and simulate all blocks, spread over the threads."""
         arguments = self.functions, self.data, self.proposal, self.penalty, self.population
         parts = list(zip(self.limits[:-1], self.limits[1:], self.work, strict=True))
-        futures = [
-            self.executor.submit(sampling.sample_blocks, *arguments, first, last, self.iteration, work)
-            for first, last, work in parts[1:]
-        ]
+        futures = []
+        if self.executor is not None:
+            futures = [
+                self.executor.submit(sampling.sample_blocks, *arguments, first, last, self.iteration, work)
+                for first, last, work in parts[1:]
+            ]
         first, last, work = parts[0]
         sampling.sample_blocks(*arguments, first, last, self.iteration, work)
         for future in futures:
             future.result()
         self.iteration += 1
 
-    def _weigh(self) -> float:
+    def weigh(self) -> float:
         """Weights of the samples; returns their effective number."""
         if self.solver.temperature is not None:
             return sampling.weigh_by_temperature(self.functions, self.population, self.solver.temperature, self.rate)
@@ -288,7 +305,8 @@ class _Run:
         """Judge the best plan, then go on from it with less noise and new multipliers."""
         solver = self.solver
         margin = solver.tolerance * (1.0 + abs(self.best_merit))
-        spread = float(np.median(np.abs(self.population.merits.ravel()[: solver.samples] - self.best_merit)))
+        merits = self.population.merits[np.isfinite(self.population.merits)]
+        spread = float(np.median(np.abs(merits - self.best_merit)))
         quiet = spread <= margin or solver.shrink == 1.0
         if quiet and self.violation <= solver.constraint_tolerance:
             return Status.SOLVED
@@ -303,7 +321,7 @@ class _Run:
     def _update_multipliers(self) -> None:
         shooting.update_multipliers(self.scalar_data, self.best, self.penalty)
         if self.violation > max(0.25 * self.previous_violation, self.solver.constraint_tolerance):
-            self.penalty.weight[0] *= self.solver.penalty_growth
+            self.penalty.weight[0] = min(self.penalty.weight[0] * self.solver.penalty_growth, _LARGEST_PENALTY)
         self.previous_violation = self.violation
         self.best_merit = math.inf  # the old merit has other multipliers
         self._consider(self.best.u)

@@ -91,6 +91,10 @@ BAD_INPUT = {
     ),
     "a parameter that is NaN": (lambda: make(parameters={"mass": np.nan}), ["'mass'", "finite"]),
     "a parameter of three dimensions": (lambda: make(parameters={"mass": np.zeros((1, 1, 1))}), ["(1, 1, 1)"]),
+    "a target of the wrong length": (
+        lambda: make(constraints=[to.TerminalConstraint([0.0])]),
+        ["target of 1 entries", "2 were expected"],
+    ),
     "an empty target": (lambda: to.TerminalConstraint([None, None]), ["at least one number"]),
     "names twice": (lambda: to.ContinuousDynamics(oscillator, states=["a", "a"], nu=1), ["distinct names"]),
 }

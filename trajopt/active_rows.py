@@ -78,7 +78,7 @@ class ActiveRows:
         (R,) as in `Pressing`, without the cost; slack is zero for equalities and violated rows, scaled as
         violations are.
     owners
-        For each row the name of its constraint, and its number there.
+        (R, 2) for each row its kind (0 terminal, 1 boundary, 2 integral, 3 state bound, 4 path) and its number there.
     knots
         (P, 2) the knots on either side of the rows along the way; twice the same for one at a knot.
     mixed
@@ -93,7 +93,7 @@ class ActiveRows:
     signs: Indices
     distance: Array
     slack: Array
-    owners: list[tuple[str, int]]
+    owners: Indices
     knots: Indices
     mixed: NDArray[np.bool_]
     path_row: Indices
@@ -123,18 +123,14 @@ def find_active_rows(
         state, along = (some.take(np.arange(0, some.place.size, stride)) for some in (state, along))
     points = _point_rows(problem, trajectory, parameters, path, found.state, decisions, places, state, along)
     everything, rows = [*ends, state, along], [*kinds, found.state, found.path]
-    owners = [
-        (of.constraints[i], 0 if of is found.state else of.rows[i])
-        for of, some in zip(rows, everything, strict=True)
-        for i in some.index
-    ]
+    kind = [np.full(some.place.size, number) for number, some in enumerate(everything)]
     place = np.concatenate([state.place, along.place])
     return ActiveRows(
         Functionals(*_end_rows(problem, parameters, path, decisions, ends), points),
         np.concatenate([some.signs for some in everything]),
         np.concatenate([some.distance for some in everything]),
         np.concatenate([_slack(of, some) for of, some in zip(rows, everything, strict=True)]),
-        owners,
+        np.stack([np.concatenate(kind), np.concatenate([some.index for some in everything])], axis=1),
         places.knots[place],
         np.concatenate([np.zeros(state.place.size, bool), mixed[along.index]]),
         np.concatenate([np.full(state.place.size, -1), along.index]),
@@ -187,7 +183,7 @@ def _point_rows(
     jacobian = jacobians[np.arange(samples.size), along.index]
     sigma = (path.t[samples] - trajectory.t[0]) / (trajectory.t[-1] - trajectory.t[0])
     by_static = decisions.static_columns(jacobian[:, nx + nu], jacobian[:, nx + nu + 1 :], sigma)
-    entries = np.array(bounds.rows, dtype=np.intp)[state.index]
+    entries = np.array(bounds.numbers, dtype=np.intp)[state.index]
     place = np.concatenate([state.place, along.place])
     return PointRows(
         places.step[place],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -70,9 +70,10 @@ class Certificate:
     costates
         (N+1, nx) derivative of the remaining cost by the state just after each knot, in cost per unit of state.
     multipliers
-        By the names of the constraints, zero where inactive: (rows,) for terminal, boundary and integral constraints;
-        (N+1, rows) for path constraints and state bounds, the impulses lumped at the knots, whose sum over knots is the
-        integral over time; (nodes,) for control bounds. Signs: the Lagrangian is cost + multiplier * function.
+        By the names of the constraints' rows, as in ``worst``, a repeated name with " (2)" behind it; zero where
+        inactive. (1,) for terminal, boundary and integral rows; (N+1,) for path rows and state bounds, the impulses
+        lumped at the knots, whose sum is the integral over time; (nodes,) for control bounds. The Lagrangian is
+        cost + multiplier * function.
     gap
         Estimated cost that the control gives away between its nodes. NaN without derivatives.
     error
@@ -160,7 +161,16 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     malformed = _malformed(problem, trajectory)
     if malformed:
         return _refuse(solution, tolerance, malformed)
-    parameters = problem.layout.pack({**(problem.parameters or {}), **trajectory.parameters})
+    try:
+        parameters = problem.layout.pack({**(problem.parameters or {}), **trajectory.parameters})
+    except InvalidProblem as error:
+        return _refuse(solution, tolerance, f"The parameters of the answer do not fit: {error}")
+    return replace(_examine(solution, problem, parameters, tolerance), seconds=time.perf_counter() - begin)
+
+
+def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance: float) -> Certificate:
+    """Integrate, value, measure, and collect the numbers."""
+    trajectory = solution.trajectory
     functions = PlainFunctions(problem, parameters)
     path = reintegrate(problem, trajectory, functions)
     final = evaluate_plainly(functions.terminal_cost, 1, path.knots[-1], float(path.t[-1]))
@@ -192,7 +202,6 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
         gap=optimality.gap,
         error=difference + optimality.gap + optimality.priced,
         remarks=optimality.remarks,
-        seconds=time.perf_counter() - begin,
         **numbers,
     )
 

@@ -1,7 +1,7 @@
 """The command ``trajopt``: list, solve and compare from the shell.
 
-Exit codes: 0 solved, 1 not solved, 2 misuse, 130 interrupted. Answers go to standard output; progress and complaints, one
-sentence each, to standard error.
+Exit codes: 0 solved, 1 not solved, 2 misuse, 130 interrupted. Answers go to standard output, progress and complaints to
+standard error.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from trajopt import __version__  # noqa: PLC0415 - the package imports this module's neighbours first
 
-    parser = argparse.ArgumentParser(prog="trajopt", description="Solve optimal-control problems and check the answers.")
+    parser = argparse.ArgumentParser(prog="trajopt", description="Solve optimal-control problems, check the answers.")
     parser.add_argument("--version", action="version", version=f"trajopt {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     solving = commands.add_parser("solve", help="solve a problem and check the answer")
     solving.set_defaults(run=_solve)
     _add_target(solving)
-    solving.add_argument("--solver", default="auto", metavar="NAME", help="see `trajopt list`; default: the preferred one")
+    solving.add_argument("--solver", default="auto", metavar="NAME", help="see `trajopt list`; default: what fits best")
     solving.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="a parameter of the problem, a setting of the solver or a constant of a library problem; may be repeated",
@@ -190,7 +190,7 @@ def _check_outputs(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and (not path.parent.is_dir() or path.is_dir()):
             raise InvalidProblem(
-                f"{path} was given for an output, but a file in an existing folder was expected; make {path.parent} first."
+                f"{path} was given for an output, but a file in an existing folder was expected; make the folder first."
             )
 
 

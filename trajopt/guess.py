@@ -30,7 +30,7 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
     elif isinstance(getattr(guess, "trajectory", None), Trajectory):
         found = guess.trajectory
     elif isinstance(guess, (tuple, list)) and len(guess) == 3:  # noqa: PLR2004 - t, x and u
-        found = read_arrays(*guess, problem.nx, problem.nu, values)
+        found = read_arrays(guess[0], guess[1], guess[2], problem.nx, problem.nu, values)
     else:
         raise InvalidProblem(
             f"guess of type {type(guess).__name__} was given, but a Solution, a Trajectory or arrays (t, x, u) were "

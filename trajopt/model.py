@@ -14,7 +14,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.constraints import FunctionConstraint
+from trajopt.constraints import FunctionConstraint, TerminalConstraint
 from trajopt.errors import InvalidProblem
 from trajopt.parameters import ParameterLayout
 from trajopt.signature import UserFunction
@@ -105,12 +105,16 @@ def trace_model(problem: Problem) -> Model:
             f"{', '.join(problem.dynamics.states)}; return np.array([...]) of that length."
         )
     groups = problem.constraints_by_kind()
+    rows = {kind: _stack(groups[kind], values, problem.dynamics.states) for kind in groups}
     return Model(
         **symbols,
         dynamics=dynamics,
         stage_cost=_scalar(problem.stage_cost_function, values),
         terminal_cost=_scalar(problem.terminal_cost_function, values),
-        **{kind: _stack(groups[kind], values) for kind in ("path", "terminal", "boundary", "integral")},
+        path=rows["path"],
+        terminal=rows["terminal"],
+        boundary=rows["boundary"],
+        integral=rows["integral"],
     )
 
 
@@ -147,7 +151,7 @@ def _scalar(function: UserFunction | None, values: Mapping[str, Any]) -> ca.SX:
     return expression
 
 
-def _stack(constraints: Sequence[FunctionConstraint], values: Mapping[str, Any]) -> Rows:
+def _stack(constraints: Sequence[FunctionConstraint], values: Mapping[str, Any], states: tuple[str, ...]) -> Rows:
     """All constraints of one kind below each other."""
     expressions, lower, upper, names = [], [np.zeros(0)], [np.zeros(0)], []
     for constraint in constraints:
@@ -157,6 +161,14 @@ def _stack(constraints: Sequence[FunctionConstraint], values: Mapping[str, Any])
         expressions.append(expression)
         lower.append(limits[0])
         upper.append(limits[1])
-        names += [constraint.name] if rows == 1 else [f"{constraint.name}[{row}]" for row in range(rows)]
+        names += _row_names(constraint, rows, states)
     stacked = ca.vertcat(*expressions) if expressions else ca.SX(0, 1)
     return Rows(stacked, np.concatenate(lower), np.concatenate(upper), tuple(names))
+
+
+def _row_names(constraint: FunctionConstraint, rows: int, states: tuple[str, ...]) -> list[str]:
+    """What reports call the rows: the constraint's name, with the state of a target or the row's number behind it."""
+    target = constraint.target if isinstance(constraint, TerminalConstraint) else None
+    if target is not None:
+        return [f"{constraint.name} {state}" for state, value in zip(states, target, strict=True) if value is not None]
+    return [constraint.name] if rows == 1 else [f"{constraint.name}[{row}]" for row in range(rows)]

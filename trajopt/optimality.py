@@ -18,6 +18,9 @@ from trajopt.violations import Measurement
 
 Array = NDArray[np.float64]
 
+_ALONG = 3
+"""From this number on, the kinds of `ActiveRows.owners` are rows along the way."""
+
 
 @dataclass(frozen=True, eq=False)
 class Optimality:
@@ -71,7 +74,7 @@ def check_optimality(
     return Optimality(
         state.value,
         state.costates[path.steps.first],
-        _by_name(problem, trajectory, found, active, decisions, state),
+        _by_name(trajectory, found, active, decisions, state),
         gap,
         float(np.abs(state.nu * active.distance).sum()),
         tuple(remarks),
@@ -79,24 +82,25 @@ def check_optimality(
 
 
 def _by_name(
-    problem: Problem, trajectory: Trajectory, found: Measurement, active: ActiveRows, decisions: Decisions,
-    state: Stationarity,
-) -> dict[str, Array]:  # fmt: skip
-    """Multipliers under the names of their constraints, zero for rows that are not active."""
-    result = {name: np.zeros((trajectory.steps + 1, 1)) for name in found.state.constraints}
-    for rows, along in ((found.path, True), (found.terminal, False), (found.boundary, False), (found.integral, False)):
-        for name, row in zip(rows.constraints, rows.rows, strict=True):
-            result[name] = np.zeros((trajectory.steps + 1, row + 1) if along else row + 1)
+    trajectory: Trajectory, found: Measurement, active: ActiveRows, decisions: Decisions, state: Stationarity
+) -> dict[str, Array]:
+    """Multipliers under the names of their rows, zero for rows that are not active."""
+    kinds = (found.terminal, found.boundary, found.integral, found.state, found.path)
+    knots = trajectory.steps + 1
+    values = [np.zeros((len(rows.names), knots if kind >= _ALONG else 1)) for kind, rows in enumerate(kinds)]
     ends = len(active.functionals.by_final) - 1
-    for i, ((name, row), value) in enumerate(zip(active.owners, state.nu, strict=True)):
-        if i < ends:
-            result[name][row] += value
-        else:
-            for knot in active.knots[i - ends]:  # half to either side; twice to the same at a knot
-                result[name][knot, row] += 0.5 * value
+    for i, ((kind, row), value) in enumerate(zip(active.owners, state.nu, strict=True)):
+        # Along the way half goes to the knot on either side, which is twice the same at a knot.
+        for place in active.knots[i - ends] if kind >= _ALONG else (0, 0):
+            values[kind][row, place] += 0.5 * value
     outward = state.outward[: decisions.controls].reshape(decisions.nodes.values.shape)
-    for name, entry, upper in zip(found.control.names, found.control.rows, found.control.upper, strict=True):
-        # At a bound the multiplier balances the gradient, and its sign tells the upper bound from the lower one.
-        balance = -outward[:, entry]
-        result[name] = np.maximum(balance, 0.0) if np.isfinite(upper) else np.minimum(balance, 0.0)
+    # At a bound the multiplier balances the gradient, and its sign tells the upper bound from the lower one.
+    balance = [-outward[:, entry] for entry in found.control.numbers]
+    upper = np.isfinite(found.control.upper)
+    held = [np.maximum(b, 0.0) if up else np.minimum(b, 0.0) for b, up in zip(balance, upper, strict=True)]
+    result: dict[str, Array] = {}
+    for rows, table in zip((*kinds, found.control), (*values, held), strict=True):
+        for name, value in zip(rows.names, table, strict=True):
+            again = sum(key == name or key.startswith(f"{name} (") for key in result)
+            result[f"{name} ({again + 1})" if again else name] = value
     return result

@@ -66,11 +66,11 @@ class ParameterLayout:
         chosen = [np.arange(part.start, part.stop) for name, part in self.slices.items() if name in self.free]
         return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.intp)
 
-    def pack(self, parameters: Mapping[str, Any]) -> NDArray[np.float64]:
+    def pack(self, parameters: Mapping[str, Any] | None) -> NDArray[np.float64]:
         """One vector of all values; the guess stands for a `Free`."""
         parts = []
         for name, shape in self.shapes.items():
-            value = _numbers(name, parameters[name])
+            value = _numbers(name, (parameters or {})[name])
             if value.shape != shape:
                 raise InvalidProblem(
                     f"parameter {name!r} has shape {value.shape}, but the problem was made with shape {shape}; "
@@ -86,9 +86,9 @@ class ParameterLayout:
             for name, part in self.slices.items()
         }
 
-    def update(self, parameters: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    def update(self, parameters: Mapping[str, Any] | None, changes: Mapping[str, Any] | None) -> dict[str, Any]:
         """``parameters`` with new numbers for some; an unknown name, or a change between fixed and free, is refused."""
-        result = dict(parameters)
+        result = dict(parameters or {})
         for name, value in (changes or {}).items():
             if name not in self.shapes:
                 raise InvalidProblem(
@@ -104,11 +104,11 @@ class ParameterLayout:
         self.pack(result)
         return result
 
-    def bounds(self, parameters: Mapping[str, Any]) -> NDArray[np.float64]:
+    def bounds(self, parameters: Mapping[str, Any] | None) -> NDArray[np.float64]:
         """Lower and upper limit of each entry of the packed vector, shape (2, size); a fixed one is its own limit."""
         lower, upper = [], []
         for name, shape in self.shapes.items():
-            value = parameters[name]
+            value = (parameters or {})[name]
             pair = (value.lower, value.upper) if isinstance(value, Free) else (value, value)
             lower.append(np.broadcast_to(np.asarray(pair[0], float), shape).ravel())
             upper.append(np.broadcast_to(np.asarray(pair[1], float), shape).ravel())

@@ -131,6 +131,12 @@ class Problem:
                     f"constraints contains {constraint!r}, but Bounds, PathConstraint, TerminalConstraint, "
                     "BoundaryConstraint or IntegralConstraint was expected; wrap it in one of them."
                 )
+            target = constraint.target if isinstance(constraint, TerminalConstraint) else None
+            if target is not None and len(target) != self.nx:
+                raise InvalidProblem(
+                    f"a TerminalConstraint has a target of {len(target)} entries, but {self.nx} were expected, one for each of "
+                    f"{', '.join(self.dynamics.states)}; write None for a free one."
+                )
         if self.dynamics.continuous and self.horizon.duration is None:
             raise InvalidProblem(
                 "continuous dynamics got a horizon without duration, but a length of time was expected; "
@@ -155,7 +161,7 @@ class Problem:
     @cached_property
     def initial_values(self) -> NDArray[np.float64]:
         """The initial state as an array (nx,), NaN where free."""
-        return np.array([np.nan if entry is None else entry for entry in self.initial_state])
+        return np.array([np.nan if entry is None else entry for entry in self.initial_state or ()])
 
     @cached_property
     def layout(self) -> ParameterLayout:
@@ -199,7 +205,8 @@ class Problem:
 
     def constraints_by_kind(self) -> dict[str, list[FunctionConstraint]]:
         """Function constraints under "path", "terminal", "boundary" and "integral", each in the order given."""
-        return {kind: [c for c in self.constraints if isinstance(c, cls)] for kind, cls in _KINDS.items()}
+        functions = [c for c in self.constraints if isinstance(c, FunctionConstraint)]
+        return {kind: [c for c in functions if isinstance(c, cls)] for kind, cls in _KINDS.items()}
 
     @cached_property
     def features(self) -> frozenset[Feature]:
@@ -210,7 +217,7 @@ class Problem:
             Feature.DISCRETE_TIME: not self.dynamics.continuous,
             Feature.FREE_DURATION: isinstance(self.horizon.duration, Free),
             Feature.FREE_START: isinstance(self.horizon.start, Free),
-            Feature.FREE_INITIAL_STATE: None in self.initial_state,
+            Feature.FREE_INITIAL_STATE: None in (self.initial_state or ()),
             Feature.FREE_PARAMETERS: bool(self.layout.free),
             Feature.CONTROL_BOUNDS: bool(np.isfinite(self.control_bounds).any()),
             Feature.STATE_BOUNDS: bool(np.isfinite(self.state_bounds).any()),

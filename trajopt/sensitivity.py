@@ -36,6 +36,9 @@ def _gauss_matrix() -> Array:
 
 _GAUSS_MATRIX = _gauss_matrix()
 
+_BLOCK = 4_000_000
+"""Entries of the linear systems that are set up at once: 32 MB."""
+
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
@@ -329,7 +332,17 @@ def _split(
 
 
 def _gauss_steps(by_x: Array, by_w: Array, lengths: Array) -> tuple[Array, Array]:
-    """One Gauss step of the variational equations for all steps at once: the maps, and what they are inside."""
+    """One Gauss step of the variational equations for all steps, in blocks: the maps, and what they are inside."""
+    count, points, _, nx = by_x.shape
+    blocks = -(-count * (points * nx) ** 2 // _BLOCK)
+    split = (np.array_split(array, blocks) for array in (by_x, by_w, lengths))
+    parts = [_gauss_block(*block) for block in zip(*split, strict=True)]
+    maps, inside = zip(*parts, strict=True)
+    return np.concatenate(maps), np.concatenate(inside)
+
+
+def _gauss_block(by_x: Array, by_w: Array, lengths: Array) -> tuple[Array, Array]:
+    """Solve for the slopes dx'_i = f_x (dx + h sum_j a_ij dx'_j) + f_w dw at the Gauss points of some steps."""
     count, points, _, nx = by_x.shape
     A = lengths[:, None, None] * _GAUSS_MATRIX
     state = by_x[:, :, :nx]

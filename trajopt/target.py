@@ -1,4 +1,4 @@
-"""What a command line names: a problem of the library or of a file of the user's, and settings for it and its solver."""
+"""What a command line names: a problem of the library or of a file of the user's, and settings of it and its solver."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _read_library(name: str, steps: int | None, constants: Mapping[str, Any]) ->
         if isinstance(error, TrajoptError):
             raise
         shown = ", ".join(f"{key}={value!r}" for key, value in constants.items())
-        raise InvalidProblem(f"{name} was given {shown}, but values of another type were expected ({error}).") from error
+        raise InvalidProblem(f"{name} was given {shown}, but other values were expected ({error}).") from error
 
 
 def _read_file(text: str, steps: int | None) -> Problem:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.constraints import FunctionConstraint
 from trajopt.horizon import Free
 from trajopt.model import Rows as StackedRows
 from trajopt.plain import PlainFunctions
@@ -29,14 +28,15 @@ class Violation:
     Attributes
     ----------
     name
-        Of the constraint, with the row where it has several: "rail", "obstacles[2]", "position >= -2".
+        Of the row: "rail", "obstacles[2]", "position >= -2".
     time
         When, in the time unit of the problem.
     amount
         Positive: violation; negative: margin. In the constraint's unit divided by max(1, |limit|); for an equality the
         distance from it. Infinite where the function is not finite.
     row
-        Row within the constraint.
+        Number among the rows of its kind, in the order of the problem's constraints; for bounds the entry of the state
+        or control.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Rows:
 
     Attributes
     ----------
-    names, constraints, rows
-        For each stacked row its name, the name of its constraint and its row therein.
+    names, numbers
+        For each row its name, and its number among the rows of its kind; for bounds the entry of the state or control.
     values
         (samples, n) values; terminal, boundary and integral constraints have one sample.
     times
@@ -62,8 +62,7 @@ class Rows:
     """
 
     names: tuple[str, ...]
-    constraints: tuple[str, ...]
-    rows: tuple[int, ...]
+    numbers: tuple[int, ...]
     values: Array
     times: Array
     lower: Array
@@ -83,7 +82,7 @@ class Rows:
         amounts = self.excess.max(axis=0)
         where = amounts.argmax(axis=0)
         return [
-            Violation(name, float(self.times[where[i]]), float(amounts[where[i], i]), self.rows[i])
+            Violation(name, float(self.times[where[i]]), float(amounts[where[i], i]), self.numbers[i])
             for i, name in enumerate(self.names)
         ]
 
@@ -115,14 +114,14 @@ def measure(
     Samples lie as densely as `Reintegration` has them; a function that turns round between two of them may exceed what
     is reported by about a 64th of what it does within one interval.
     """
-    groups, model, final = problem.constraints_by_kind(), problem.model, path.knots[-1]
+    model, final = problem.model, path.knots[-1]
     t0, tf, end = float(path.t[0]), float(path.t[-1]), path.t[-1:]
     reached = np.asarray(np.isfinite(path.x).all(axis=1))  # a failed integration is judged as far as it came
     x, t = path.x[reached], path.t[reached]
     used = np.arange(path.stages)[reached[: path.stages]]
     stages = path.x[used], path.u[used], path.t[used]
     along = [
-        evaluate_plainly(functions.path, len(model.path), *stage) if groups["path"] else np.zeros(0)
+        evaluate_plainly(functions.path, len(model.path), *stage)
         for stage in zip(stages[0], stages[1], stages[2].tolist(), strict=True)
     ]
     terminal = evaluate_plainly(functions.terminal, len(model.terminal), final, tf)
@@ -130,10 +129,10 @@ def measure(
     return Measurement(
         _bounds(problem.dynamics.states, problem.state_bounds, x, t),
         _bounds(problem.dynamics.controls, problem.control_bounds, path.u[: path.stages], path.t[: path.stages]),
-        _rows(groups["path"], model.path, along, stages[2]),
-        _rows(groups["terminal"], model.terminal, [terminal], end),
-        _rows(groups["boundary"], model.boundary, [boundary], end),
-        _rows(groups["integral"], model.integral, [path.running[1:]], end),
+        _rows(model.path, along, stages[2]),
+        _rows(model.terminal, [terminal], end),
+        _rows(model.boundary, [boundary], end),
+        _rows(model.integral, [path.running[1:]], end),
         tuple(_data(problem, trajectory, parameters)),
     )
 
@@ -153,27 +152,13 @@ def _bounds(names: Sequence[str], limits: Array, values: Array, times: Array) ->
     lower = np.array([-np.inf if side else limits[side, i] for side, i in entries])
     upper = np.array([limits[side, i] if side else np.inf for side, i in entries])
     columns = values[:, [i for _, i in entries]]
-    return Rows(labels, labels, tuple(i for _, i in entries), columns, times, lower, upper)
+    return Rows(labels, tuple(i for _, i in entries), columns, times, lower, upper)
 
 
-def _rows(constraints: Sequence[FunctionConstraint], stacked: StackedRows, values: list[Array], times: Array) -> Rows:
+def _rows(stacked: StackedRows, values: list[Array], times: Array) -> Rows:
     """Values of function constraints, which come from the plain functions, with the limits and names of the model."""
-    owners: list[tuple[str, int]] = []
-    for constraint in constraints:
-        count = 1
-        if stacked.names[len(owners)] != constraint.name:  # several rows carry their numbers
-            rest = stacked.names[len(owners) :]
-            count = next((row for row, name in enumerate(rest) if name != f"{constraint.name}[{row}]"), len(rest))
-        owners += [(constraint.name, row) for row in range(count)]
-    return Rows(
-        stacked.names,
-        tuple(name for name, _ in owners),
-        tuple(row for _, row in owners),
-        np.array(values, float).reshape(len(values), len(stacked)),
-        times,
-        stacked.lower,
-        stacked.upper,
-    )
+    table = np.array(values, float).reshape(len(values), len(stacked))
+    return Rows(stacked.names, tuple(range(len(stacked))), table, times, stacked.lower, stacked.upper)
 
 
 def _data(problem: Problem, trajectory: Trajectory, parameters: Array) -> list[Violation]:

@@ -69,9 +69,7 @@ def draw_uniform(row, sample, iteration, key, out):
     unit = 1.0 / 4294967296.0
     low, high = key & _LOW, key >> _HALF
     for lane in range(out.shape[1]):
-        w0, w1, w2, w3 = philox(
-            np.uint64(row), np.uint64(sample + lane), np.uint64(iteration), np.uint64(0), low, high
-        )
+        w0, w1, w2, w3 = philox(np.uint64(row), np.uint64(sample + lane), np.uint64(iteration), np.uint64(0), low, high)
         out[0, lane] = (w0 + 0.5) * unit
         out[1, lane] = (w1 + 0.5) * unit
         out[2, lane] = (w2 + 0.5) * unit

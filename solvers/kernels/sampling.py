@@ -74,14 +74,14 @@ class Population(NamedTuple):
     """Samples: ``controls`` (blocks, rows, W), ``merits``, ``relative`` merits and ``weights`` (blocks, W).
 
     Row s nu + i is control i of step s; rows behind those of the horizon fill up the last draw of four. Samples beyond
-    ``count`` fill up the last block and have merit infinity.
+    ``samples`` fill up the last block and have merit infinity.
     """
 
     controls: Array
     merits: Array
     relative: Array
     weights: Array
-    count: int
+    samples: int
 
 
 class Work(NamedTuple):
@@ -94,8 +94,8 @@ class Work(NamedTuple):
 def make_population(samples: int, size: int, lanes: int) -> Population:
     """Room for ``samples`` samples of ``size`` numbers."""
     blocks, rows = -(-samples // lanes), -(-size // WORDS) * WORDS
-    controls = np.zeros((blocks, rows, lanes))
-    return Population(controls, *(np.zeros((blocks, lanes)) for _ in range(3)), samples)
+    merits, relative, weights = (np.zeros((blocks, lanes)) for _ in range(3))
+    return Population(np.zeros((blocks, rows, lanes)), merits, relative, weights, samples)
 
 
 def make_work(nx: int, lanes: int) -> Work:
@@ -118,7 +118,8 @@ def compile_rollouts(problem: Problem, integrator: str, stages: Stages) -> Machi
     kept: dict[str, MachineCode] = problem.model.__dict__.setdefault("_rollouts", {})
     key = integrator if problem.dynamics.continuous else "discrete"
     if key not in kept:
-        kept[key] = compile_functions(_expressions(problem, key, stages), lanes=preferred_lanes(), shared=(*_SHARED, "rate"))
+        expressions = _expressions(problem, key, stages)
+        kept[key] = compile_functions(expressions, lanes=preferred_lanes(), shared=(*_SHARED, "rate"))
     return kept[key]
 
 
@@ -193,7 +194,7 @@ def roll_out(functions, data, penalty, population, block, work):
     call8(functions.end, x, 0, merits, block * lanes, data.end_time, 0, data.parameters, 0, penalty.end, 0,
           penalty.weight, 0, data.end_limits, 0, merits, block * lanes)  # fmt: skip
     for lane in range(lanes):
-        if not math.isfinite(merits[block, lane] + lost[lane]) or block * lanes + lane >= population.count:
+        if not math.isfinite(merits[block, lane] + lost[lane]) or block * lanes + lane >= population.samples:
             merits[block, lane] = math.inf
 
 

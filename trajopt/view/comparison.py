@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ def plot_comparison(comparison: Comparison, reference: Reference | None = None) 
     labels, answers = list(solutions), list(solutions.values())
     optimum = None if reference is None else reference.cost
     panels = [*overlaid(labels, answers), *race(labels, answers, optimum)] if answers else []
-    return figure_of(panels, f"{comparison.problem.name or 'problem'}: {', '.join(labels) or 'no solver took it'}", True)
+    title = f"{comparison.problem.name or 'problem'}: {', '.join(labels) or 'no solver took it'}"
+    return figure_of(panels, title, shared_legend=True)
 
 
 def write_comparison(comparison: Comparison, path: str | Path, reference: Reference | None = None) -> Path:
@@ -39,10 +41,7 @@ def write_comparison(comparison: Comparison, path: str | Path, reference: Refere
     certified = sum(facts.passed and facts.solution.success for facts in every.values())
     optimum = next((facts.optimum for facts in every.values()), None)
     known = [facts.optimum_text for facts in every.values()][:1] if reference is not None else []
-    legend = "".join(
-        f'<li><i style="background:{SERIES[k % len(SERIES)]}"></i>{escape(label)}</li>' for k, label in enumerate(labels)
-    )
-    legend = f'<ul class="legend">{legend}</ul>'
+    legend = _legend(labels)
     findings = [f"{label}: {sentence}" for label, facts in every.items() for sentence in facts.sentences]
     content = [
         header(
@@ -55,13 +54,22 @@ def write_comparison(comparison: Comparison, path: str | Path, reference: Refere
         section("What the certificates found", card(bullets(findings))),
     ]
     if answers:
-        content += [
-            section("Convergence over wall time", legend + pictures(race(labels, answers, optimum), "race", legend=False)),
-            section("States and controls", legend + pictures(overlaid(labels, answers), "course", legend=False)),
-        ]
+        for title, panels in (
+            ("Convergence over wall time", race(labels, answers, optimum)),
+            ("States and controls", overlaid(labels, answers)),
+        ):
+            content.append(section(title, legend + pictures(panels, panels[0].section, legend=False)))
     text = page(f"{name}: comparison of solvers", content)
     write_atomically(path, lambda file: file.write(text.encode()))
     return path
+
+
+def _legend(labels: list[str]) -> str:
+    entries = (
+        f'<li><i style="background:{color}"></i>{escape(label)}</li>'
+        for color, label in zip(itertools.cycle(SERIES), labels, strict=False)
+    )
+    return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
 def _table(comparison: Comparison) -> str:

@@ -168,9 +168,8 @@ class Facts:
             ("iterations", str(solution.iterations)),
             ("time", duration(solution.seconds)),
         ]
-        if solution.t[-1] != solution.t[0]:
-            rows.append(("horizon", f"{number(solution.t[0])} to {number(solution.t[-1])}, {len(solution.t) - 1} steps"))
-        return rows
+        span = f"{number(solution.t[0])} to {number(solution.t[-1])}"
+        return [*rows, ("horizon", f"{span}, {solution.trajectory.steps} steps")]
 
     @property
     def sentences(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The frame of an HTML report: one file with its style inside, on light and dark grounds, from a phone to a wide screen."""
+"""The frame of an HTML report: one file with its style inside, light or dark, from a phone to a wide screen."""
 
 from __future__ import annotations
 
@@ -43,11 +43,17 @@ th, td { padding: 7px 12px 7px 0; border-bottom: 1px solid var(--grid); vertical
 tr:last-child th, tr:last-child td { border-bottom: 0; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.mark { white-space: nowrap; font-weight: 600; }
-.facts th { width: 10.5em; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); column-gap: 36px;
+  margin: -7px 0; font-size: 14px; }
+.facts div { display: grid; grid-template-columns: 11.5em minmax(0, 1fr); padding: 7px 0; align-content: start;
+  border-bottom: 1px solid var(--grid); margin-bottom: -1px; }
+.facts dt { color: var(--muted); font-weight: 600; } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .explanation p { margin: 10px 0 0; } .explanation p:first-child { margin: 0; }
 ul { margin: 4px 0 0; padding-left: 1.2em; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 10px; padding: 0; list-style: none; font-size: 14px; }
-.legend i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; vertical-align: middle; margin-right: 7px; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 10px; padding: 0; list-style: none;
+  font-size: 14px; }
+.legend i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; vertical-align: middle;
+  margin-right: 7px; }
 .film { margin: 0; }
 .film canvas { display: block; width: 100%; }
 .film { --ground: var(--muted); }
@@ -67,7 +73,7 @@ footer { color: var(--muted); font-size: 13px; margin-top: 36px; }
   .certificate tr { display: grid; grid-template-columns: 1fr auto auto; column-gap: 12px; padding: 8px 0;
     border-bottom: 1px solid var(--grid); }
   .certificate th, .certificate td { border: 0; padding: 0; } .certificate td:nth-child(4) { grid-column: 1 / -1; }
-  .facts th { width: 8em; }
+  .facts div { grid-template-columns: 7.5em minmax(0, 1fr); }
 }
 @media print { .controls { display: none; } .card, .panels figure { break-inside: avoid; } }
 """
@@ -127,10 +133,10 @@ def card(content: str, kind: str = "") -> str:
     return f'<div class="card table {kind}">{content}</div>' if content else ""
 
 
-def facts_table(rows: Iterable[tuple[str, str]]) -> str:
+def facts_list(rows: Iterable[tuple[str, str]]) -> str:
     """Labels and values."""
-    lines = (f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
-    return f'<table class="facts">{"".join(lines)}</table>'
+    lines = (f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in rows)
+    return f'<dl class="facts">{"".join(lines)}</dl>'
 
 
 def bullets(sentences: Sequence[str], tone: str = "") -> str:

@@ -21,6 +21,8 @@ _POINTS = 400
 """Samples along a curve: about one for each pixel of a panel, so that a finer mesh is drawn by its knots alone."""
 _MOST_ROWS = 6
 """Rows of one constraint, and constraints, that are drawn; the tightest come first and more would hide each other."""
+_AXIS = re.compile(r"[_ ]?\d+$|[_ ][wxyz]$|(?<![a-z]{2})[wxyz]$")
+"""A number or axis at the end of a name; the letters before it keep "velocity" whole."""
 _LARGEST = 1e150
 """Values beyond this are left out as if infinite: axes square their spans, which would overflow."""
 
@@ -43,6 +45,8 @@ class Curve:
         Whether it stands for something that was not planned but measured, or for a guide.
     knots
         (m,) indices of points to mark.
+    width
+        Of the line, in points.
     """
 
     x: Array
@@ -53,6 +57,7 @@ class Curve:
     upper: float = np.inf
     dashed: bool = False
     knots: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    width: float = 1.6
 
     def __post_init__(self) -> None:
         values = np.asarray(self.y, float)
@@ -76,6 +81,8 @@ class Panel:
         Label of the horizontal axis.
     logarithmic
         Whether the vertical axis is; curves then show their positive values alone.
+    logarithmic_time
+        Whether the horizontal axis is.
     """
 
     title: str
@@ -83,6 +90,7 @@ class Panel:
     section: str
     horizontal: str = "time"
     logarithmic: bool = False
+    logarithmic_time: bool = False
 
 
 def state_panels(solution: Solution, measured: tuple[Array, Array] | None = None) -> list[Panel]:
@@ -99,7 +107,7 @@ def state_panels(solution: Solution, measured: tuple[Array, Array] | None = None
     assert problem is not None
     t, x, every = _state_samples(solution)
     panels = []
-    for title, group in _families(problem.dynamics.states, x):
+    for title, group in _families(problem.dynamics.states, solution.x):
         curves = []
         for place, i in enumerate(group):
             color, name = SERIES[place % len(SERIES)], problem.dynamics.states[i]
@@ -196,7 +204,7 @@ def overlaid(labels: Sequence[str], solutions: Sequence[Solution]) -> list[Panel
     ):
         for i, name in enumerate(names):
             curves = tuple(
-                Curve(t, values[:, i], label, SERIES[k % len(SERIES)], lower[i], upper[i])
+                Curve(t, values[:, i], label, SERIES[k % len(SERIES)], lower[i], upper[i], width=_layer(k, len(labels)))
                 for k, (label, (t, values)) in enumerate(zip(labels, samples, strict=True))
             )
             panels.append(Panel(name, curves, section, _clock(solutions[0])))
@@ -206,6 +214,9 @@ def overlaid(labels: Sequence[str], solutions: Sequence[Solution]) -> list[Panel
 def race(labels: Sequence[str], solutions: Sequence[Solution], optimum: float | None = None) -> list[Panel]:
     """Cost and violation of all solutions over wall time."""
     panels = []
+    ends = [solution.history[-1].seconds for solution in solutions if solution.history]
+    # Milliseconds beside minutes: on a linear axis the fast ones would be a vertical line.
+    far_apart = bool(ends) and min(ends) > 0.0 and max(ends) > 5.0 * min(ends)
     for name in ("cost", "violation"):
         curves = []
         for k, (label, solution) in enumerate(zip(labels, solutions, strict=True)):
@@ -222,7 +233,7 @@ def race(labels: Sequence[str], solutions: Sequence[Solution], optimum: float | 
         if name == "cost" and optimum is not None:
             span = np.array([min(c.x[0] for c in curves), max(c.x[-1] for c in curves)])
             curves.append(Curve(span, np.full(2, optimum), "known optimum", MUTED, dashed=True))
-        panels.append(Panel(name, tuple(curves), "convergence", "wall time [s]", logarithmic))
+        panels.append(Panel(name, tuple(curves), "convergence", "wall time [s]", logarithmic, far_apart))
     return panels
 
 
@@ -276,7 +287,7 @@ def _families(names: Sequence[str], x: Array) -> list[tuple[str, list[int]]]:
 
     Members whose sizes differ widely are kept apart, since the small ones would look like zero.
     """
-    stems = ["position" if name in ("x", "y", "z") else re.sub(r"(?<![a-z]{2})[_ ]?(\d+|[wxyz])$", "", name) for name in names]
+    stems = ["position" if name in {"x", "y", "z"} else _AXIS.sub("", name) for name in names]
     groups: list[tuple[str, list[int]]] = []
     for stem, members in groupby(range(len(names)), key=lambda i: stems[i]):
         family = list(members)
@@ -303,6 +314,11 @@ def _wide(values: Array, optimum: float | None) -> bool:
     if optimum is not None:
         finite = np.append(finite, optimum)
     return bool(finite.size and finite.min() > 0.0 and finite.max() > 50.0 * finite.min())
+
+
+def _layer(place: int, count: int) -> float:
+    """Width of a curve among several: later ones are thinner, so that equal ones show below each other."""
+    return 1.3 + 0.6 * min(count - 1 - place, 3)
 
 
 def _few(points: Array) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""The page element that plays a film on a canvas; JavaScript without a library, kept as text so that a report is one file.
+"""The page element that plays a film on a canvas: JavaScript without a library, as text, since a report is one file.
 
 It interpolates linearly between frames, colours by the page's own variables, draws trails up to the present time, and
 starts by itself only where the reader has not asked for reduced motion.
@@ -13,7 +13,8 @@ PLAYER = Template(
 <button type="button" aria-label="Play or pause">Play</button>
 <input type="range" min="0" max="1" step="any" value="0" aria-label="Time">
 <output></output>
-<label>speed <select aria-label="Playback speed"><option>0.25<option>0.5<option selected>1<option>2<option>4</select></label>
+<label>speed
+<select aria-label="Playback speed"><option>0.25<option>0.5<option selected>1<option>2<option>4</select></label>
 </div>
 <noscript>The animation needs JavaScript, which this file brings along but the browser does not run.</noscript>
 <script type="application/json">$film</script>
@@ -30,7 +31,8 @@ PLAYER = Template(
   // Motions of 2 to 12 time units run at one unit a second; others are brought to six seconds.
   const seconds = span >= 2 && span <= 12 ? span : 6;
   const edge = film.equal ? 12 : 44;
-  let position = 0, playing = false, before = 0, rest = 0, width = 0, height = 0, scaleX = 1, scaleY = 1, originX = 0, originY = 0;
+  let position = 0, playing = false, before = 0, rest = 0;
+  let width = 0, height = 0, scaleX = 1, scaleY = 1, originX = 0, originY = 0;
   const X = x => originX + (x - left) * scaleX, Y = y => originY - (y - bottom) * scaleY;
   const color = role => getComputedStyle(root).getPropertyValue('--' + role).trim() || '#2f6fde';
 

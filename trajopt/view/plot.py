@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from trajopt.solution import Solution
 from trajopt.view.panels import Curve, Panel, control_panels, convergence_panels, margin_panels, state_panels
@@ -39,14 +40,16 @@ def plot_solution(solution: Solution, optimum: float | None = None) -> Figure:
     panels = [*state_panels(solution), *control_panels(solution), *margin_panels(solution)]
     panels += convergence_panels(solution, optimum)
     solver = solution.solver.partition("(")[0]
-    return figure_of(panels, f"{problem.name or 'problem'}  ·  {solver}  ·  {solution.status}, cost {solution.cost:.6g}")
+    title = f"{problem.name or 'problem'}  ·  {solver}  ·  {solution.status}, cost {solution.cost:.6g}"
+    return figure_of(panels, title)
 
 
 def figure_of(panels: Sequence[Panel], title: str, shared_legend: bool = False) -> Figure:
     """All panels in one figure, each section beginning a row; with a shared legend the curves are named once."""
     places, rows, columns = _arrangement(panels)
     with styled():
-        figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.5 + 0.3 * shared_legend), layout="constrained")
+        height = _PANEL[1] * rows + 0.5 + 0.3 * shared_legend
+        figure = Figure(figsize=(_PANEL[0] * columns, height), layout="constrained")
         grid = figure.add_gridspec(rows, columns)
         for panel, place in zip(panels, places, strict=True):
             draw(figure.add_subplot(grid[place]), panel, legend=not shared_legend)
@@ -142,7 +145,7 @@ def _visible(curve: Curve, logarithmic: bool) -> np.ndarray:
 
 def _draw_curve(axes: Axes, curve: Curve, y: np.ndarray) -> None:
     style = "--" if curve.dashed else "-"
-    width = 1.1 if curve.dashed else 1.6
+    width = 1.1 if curve.dashed else curve.width
     axes.plot(curve.x, y, style, color=curve.color, linewidth=width, label=curve.label or "_")
     if len(curve.knots):
         axes.plot(curve.x[curve.knots], y[curve.knots], ".", color=curve.color, markersize=3.5)
@@ -150,16 +153,19 @@ def _draw_curve(axes: Axes, curve: Curve, y: np.ndarray) -> None:
 
 def _set_limits(axes: Axes, panel: Panel, values: Sequence[np.ndarray]) -> None:
     times = np.concatenate([curve.x for curve in panel.curves])
-    times = times[np.isfinite(times)]
+    times = times[np.isfinite(times) & ((times > 0.0) | (not panel.logarithmic_time))]
     first, last = (times.min(), times.max()) if times.size else (0.0, 1.0)
-    pad = 0.02 * (last - first) if last > first else 0.5
-    axes.set_xlim(first - pad, last + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=panel.horizontal in {"iteration", "step"}))
+    if panel.logarithmic_time:
+        _set_decades(axes, "x", first, last)
+    else:
+        pad = 0.02 * (last - first) if last > first else 0.5
+        axes.set_xlim(first - pad, last + pad)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=panel.horizontal in {"iteration", "step"}))
     shown = np.concatenate(values)
     shown = shown[np.isfinite(shown)]
     low, high = float(shown.min()), float(shown.max())
     if panel.logarithmic:
-        _set_decades(axes, low, high)
+        _set_decades(axes, "y", low, high)
         return
     # A bound is worth seeing where the quantity comes near it, a remote one would flatten the curve. What is left of a
     # control's range matters more than its details.
@@ -171,21 +177,18 @@ def _set_limits(axes: Axes, panel: Panel, values: Sequence[np.ndarray]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def _set_decades(axes: Axes, low: float, high: float) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(low / 2.0, high * 2.0)
-    bottom, top = np.log10(low / 2.0), np.log10(high * 2.0)
-    every = max(1, int(np.ceil((top - bottom) / 5.0)))
-    decades = np.arange(np.ceil(bottom / every) * every, top, every)
-    if len(decades) < 2:
-        # Less than a decade: label round numbers as on a linear axis.
-        ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low / 2.0 < tick < high * 2.0]
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    else:
-        axes.set_yticks(10.0**decades)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}" if value < 1e-3 else f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
+def _set_decades(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """A logarithmic axis with about five labels, without the mathematics font that Matplotlib would use."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = low / 1.5, high * 1.5
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    every = max(1, int(np.ceil(np.log10(high / low) / 5.0)))
+    ticks = 10.0 ** np.arange(np.ceil(np.log10(low) / every) * every, np.log10(high), every)
+    if len(ticks) < 2:
+        # Less than a decade: round numbers as on a linear axis.
+        ticks = np.array([tick for tick in MaxNLocator(4).tick_values(low, high) if low < tick < high])
+    axis.set_ticks(ticks, [f"{tick:.0e}" if tick < 1e-3 or tick >= 1e5 else f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
 
 
 def _draw_bounds(axes: Axes, panel: Panel) -> None:

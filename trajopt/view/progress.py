@@ -86,14 +86,13 @@ class Progress:
 
 
 def sparkline(costs: list[float]) -> str:
-    """The course of the costs in at most 24 bars, the lowest for the best so far; unusable numbers are left out."""
+    """The course of the costs in at most 24 bars, the lowest for the least; unusable numbers are left out."""
     shown = [cost for cost in costs if math.isfinite(cost)]
     if len(shown) < 2 or min(shown) == max(shown):
         return ""
     step = max(1.0, len(shown) / _WIDTH)
     picked = [shown[min(len(shown) - 1, int((k + 1) * step) - 1)] for k in range(min(_WIDTH, len(shown)))]
-    low = min(shown)
-    # Heights by the logarithm of the distance from the best: a first cost of 1e6 would leave all others flat.
-    heights = [math.log1p((cost - low) / (abs(low) + 1e-12)) for cost in picked]
-    highest = max(heights) or 1.0
-    return "".join(_BARS[round(height / highest * (len(_BARS) - 1))] for height in heights)
+    low, span = min(shown), max(shown) - min(shown)
+    # Logarithmic over two decades: on a linear scale the fall of the first iterations would leave all others flat.
+    heights = [math.log1p(100.0 * (cost - low) / span) / math.log1p(100.0) for cost in picked]
+    return "".join(_BARS[round(height * (len(_BARS) - 1))] for height in heights)

@@ -13,7 +13,7 @@ from trajopt.files import write_atomically
 from trajopt.solution import Solution
 from trajopt.view.animation import animation_element
 from trajopt.view.facts import Facts, duration, number
-from trajopt.view.page import bullets, card, facts_table, header, page, pictures, section, tiles
+from trajopt.view.page import bullets, card, facts_list, header, page, pictures, section, tiles
 from trajopt.view.panels import control_panels, convergence_panels, costate_panels, margin_panels, state_panels
 
 if TYPE_CHECKING:
@@ -56,19 +56,28 @@ def report_page(facts: Facts, drawing: Drawing | None = None) -> str:
     if drawing is None and reference is not None:
         drawing = reference.picture
     moving = "" if drawing is None else card(animation_element(solution, drawing, facts.name))
-    words, table = card(_words(facts)), card(facts_table(facts.rows))
-    happened = f'<div class="pair"><div class="stack">{words}{table}</div>{moving}</div>' if moving else words + table
+    words, table = card(_words(facts)), card(facts_list(facts.rows))
+    happened = f'<div class="pair">{words}{moving}</div>' if moving else words
     return page(
         f"{facts.name}: {facts.solver}",
         [
-            header(facts.name, str(solution.status), "good" if solution.success else "bad", solution.solver),
+            header(facts.name, str(solution.status), "good" if solution.success else "bad", _subtitle(facts)),
             _tiles(facts),
-            section("What happened", f'<div class="stack">{happened}</div>'),
-            section("Certificate", f'<div class="stack">{card(_certificate(facts), "certificate")}{card(_worst(facts))}</div>'),
+            section("What happened", _stack(happened, table)),
+            section("Certificate", _stack(card(_certificate(facts), "certificate"), card(_worst(facts)))),
             *_plots(facts),
-            section("The problem", card(facts_table(_description(facts)))),
+            section("The problem", card(facts_list(_description(facts)))),
         ],
     )
+
+
+def _subtitle(facts: Facts) -> str:
+    source = "" if facts.reference is None else f"  ·  {facts.reference.source}"
+    return f"answer of {facts.solver}{source}"
+
+
+def _stack(*parts: str) -> str:
+    return f'<div class="stack">{"".join(parts)}</div>'
 
 
 def _tiles(facts: Facts) -> str:
@@ -103,9 +112,9 @@ def _words(facts: Facts) -> str:
     except Exception as error:  # as for the certificate: an explanation that breaks must not hide the answer
         text = f"{facts.solution.message}\nNo explanation could be made: {type(error).__name__}: {error}"
     parts = []
-    for listed, lines in groupby(text.splitlines(), key=lambda line: line.startswith("- ")):
+    for listed, lines in groupby(text.splitlines(), key=lambda line: line.lstrip().startswith("- ")):
         if listed:
-            parts.append(bullets([line[2:] for line in lines]))
+            parts.append(bullets([line.lstrip()[2:] for line in lines]))
         else:
             parts += [f"<p>{escape(line)}</p>" for line in lines if line.strip()]
     return f'<div class="explanation">{"".join(parts)}</div>'
@@ -185,4 +194,4 @@ def _description(facts: Facts) -> list[tuple[str, str]]:
 
 def _value(value: object) -> str:
     array = np.asarray(value, float)
-    return f"{float(array):.6g}" if array.ndim == 0 else np.array2string(array, precision=6, separator=", ", threshold=20)
+    return f"{float(array):.6g}" if array.ndim == 0 else np.array2string(array, precision=6, threshold=20)

@@ -71,5 +71,6 @@ _SETTINGS: dict[str, Any] = {
 @contextmanager
 def styled(**settings: Any) -> Iterator[None]:
     """Matplotlib with the settings of this house inside the context, and with the user's own again behind it."""
-    with rc_context({**_SETTINGS, **settings}):
+    changed: Any = _SETTINGS | settings  # Matplotlib types the keys as literals, one by one
+    with rc_context(changed):
         yield
