@@ -69,7 +69,7 @@ def build(
 
 def build_swingup(
     *, cart_mass: float = 1.0, pole_mass: float = 0.3, length: float = 0.5, gravity: float = 9.81, force: float = 20.0,
-    rail: float = 2.0, distance: float = 1.0, duration: float = 2.0, steps: int = 50,
+    rail: float = 2.0, distance: float = 1.0, duration: float = 2.0, steps: int = 100,
 ) -> to.Problem:  # fmt: skip
     """Swing up with least squared force, ending ``distance`` to the right."""
     return to.Problem(

@@ -46,7 +46,7 @@ def build(*, length: float = 1.0, steps: int = 100) -> to.Problem:
     )
 
 
-def build_long(*, length: float = 4.0, steps: int = 100) -> to.Problem:
+def build_long(*, length: float = 4.0, steps: int = 200) -> to.Problem:
     """Most C at the end of a longer tube."""
     return to.Problem(
         to.ContinuousDynamics(tube_with_product, states=("A", "B", "C"), controls=("catalyst fraction",)),

@@ -29,7 +29,7 @@ def crane(x: Any, u: Any) -> Any:
     return np.array([x[3], hoisting, swinging, u[0] + 17.2656 * swing, u[1], swing_acceleration])
 
 
-def build(*, duration: float = 9.0, control_weight: float = 0.0, steps: int = 80) -> to.Problem:
+def build(*, duration: float = 9.0, control_weight: float = 0.0, steps: int = 160) -> to.Problem:
     """Least swing; ``control_weight`` regularises, 0.01 being Augustin and Maurer's choice."""
     return to.Problem(
         to.ContinuousDynamics(

@@ -43,7 +43,7 @@ def glider(x: Any, u: Any) -> Any:
     return np.array([forward, climb, -lift * relative - drag * forward, lift * forward - drag * relative - GRAVITY])
 
 
-def build(*, loss: float = 1.0, lift: float = 1.4, steps: int = 120) -> to.Problem:
+def build(*, loss: float = 1.0, lift: float = 1.4, steps: int = 240) -> to.Problem:
     """Farthest flight while losing the altitude ``loss``."""
     duration = 10.0
     end = [duration * RELEASE[0], 10.0 - loss, *RELEASE]

@@ -35,7 +35,7 @@ def own(tmp_path):
 def steady(monkeypatch):
     """The tiny solver as the only registered one."""
     entries = EntryPoints([EntryPoint("steady", "view_samples:Steady", "trajopt.solvers")])
-    monkeypatch.setattr("trajopt.registry.entry_points", lambda **select: entries.select(**select))
+    monkeypatch.setattr("trajopt.registry.entry_points", entries.select)
 
 
 def run(capsys, *arguments):
@@ -130,7 +130,8 @@ def test_interruption_outside_a_solve(capsys, own, monkeypatch):
 )
 def test_misuse_gets_one_sentence(capsys, own, tmp_path, arguments, message):
     """Misuse ends with code 2 and one line on standard error, without a traceback."""
-    files = {"own": OWN, "broken": "\n\n1 / 0\n", "invalid": "import trajopt\n\ntrajopt.Horizon(1.0, 0)\n", "syntax": "x ="}
+    invalid = "import trajopt\n\ntrajopt.Horizon(1.0, 0)\n"
+    files = {"own": OWN, "broken": "\n\n1 / 0\n", "invalid": invalid, "syntax": "x ="}
     for name, content in files.items():
         (tmp_path / f"{name}.py").write_text(content)
     places = {name: tmp_path / f"{name}.py" for name in files}

@@ -103,7 +103,8 @@ def test_numbers_that_no_axis_can_show(bad, tmp_path):
 
 def test_no_history_no_controls():
     """A problem without controls and a solution without history draw their states alone."""
-    problem = to.Problem(to.ContinuousDynamics(lambda x, u: -x, nx=1, nu=0), initial_state=[1.0], horizon=to.Horizon(1.0, 2))
+    dynamics = to.ContinuousDynamics(lambda x, u: -x, nx=1, nu=0)
+    problem = to.Problem(dynamics, initial_state=[1.0], horizon=to.Horizon(1.0, 2))
     t = problem.horizon.knots()
     trajectory = Trajectory(t, np.exp(-t)[:, None], np.zeros((2, 0)), Interpolation.HOLD)
     figure = plot_solution(solution_of(problem, trajectory, ()))
@@ -112,7 +113,8 @@ def test_no_history_no_controls():
 
 def test_discrete_states_are_shown_at_steps_alone():
     """Between steps of discrete dynamics there is nothing to draw."""
-    problem = to.Problem(to.DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1), initial_state=[0.0], horizon=to.Horizon(steps=4))
+    dynamics = to.DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1)
+    problem = to.Problem(dynamics, initial_state=[0.0], horizon=to.Horizon(steps=4))
     trajectory = Trajectory(np.arange(5.0), np.arange(5.0)[:, None], np.ones((4, 1)), Interpolation.HOLD)
     (panel,) = state_panels(solution_of(problem, trajectory))
     assert panel.horizontal == "step"

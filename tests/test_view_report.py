@@ -114,13 +114,15 @@ def test_page_shows_the_numbers(text, solution):
 def test_names_cannot_become_markup(tmp_path):
     """A problem, state and constraint named like tags appear as text."""
     hostile = "<script>alert(1)</script>"
+    function = slide().dynamics.function.function
     problem = replace(
         slide(name=hostile),
-        dynamics=to.ContinuousDynamics(lambda x, u: np.array([x[1], u[0]]), states=[hostile, "b&b"], controls=["$x_1$<i>"]),
+        dynamics=to.ContinuousDynamics(function, states=[hostile, "b&b"], controls=["$x_1$<i>"]),
         constraints=[to.PathConstraint(lambda x, u: x[1], upper=3.0, name="<b>limit</b>")],
     )
     path = write_report(to.solve(problem, Steady()), tmp_path / "report.html", drawing=DRAWING)
-    plain, page = Page(path.read_text()), Page(write_report(to.solve(slide(), Steady()), path, drawing=DRAWING).read_text())
+    plain = Page(path.read_text())
+    page = Page(write_report(to.solve(slide(), Steady()), path, drawing=DRAWING).read_text())
     assert plain.tags.count("script") == page.tags.count("script") == 2
     assert plain.tags.count("b") == page.tags.count("b")
     assert hostile in plain.text
@@ -168,7 +170,8 @@ def test_film_cannot_end_its_script(solution):
 def test_discrete_films_have_a_frame_for_each_step():
     """Between steps of discrete dynamics there is no state, so no frame."""
     solution = chain(1, 4)
-    problem = to.Problem(to.DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1), initial_state=[1.0], horizon=to.Horizon(steps=4))
+    dynamics = to.DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1)
+    problem = to.Problem(dynamics, initial_state=[1.0], horizon=to.Horizon(steps=4))
     solution = solution_of(problem, replace(solution.trajectory, t=np.arange(5.0)))
     content = film(solution, Drawing(lambda x, u, t: [Circle((float(x[0]), 0.0), 1.0)]))
     assert [frame[0][2][0] for frame in content["frames"]] == pytest.approx(solution.x[:, 0].tolist(), rel=1e-5)

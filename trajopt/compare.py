@@ -159,12 +159,7 @@ def compare(
             f"compare got solvers={solvers!r}, but a list of at least one solver was expected; "
             "write ['ilqr', 'collocation']."
         )
-    found: list[Solver | str] = []
-    for solver in solvers:
-        try:
-            found.append(find_solver(solver, problem))
-        except (UnsupportedProblem, MissingExtra) as error:
-            found.append(str(error))
+    found = [_find(solver, problem) for solver in solvers]
     rows: list[Row] = []
     for label, solver in zip(_labels(solvers), found, strict=True):
         if isinstance(solver, str):
@@ -174,6 +169,14 @@ def compare(
         else:
             rows.append(Row(label, solve(problem, solver, guess=guess, max_time=max_time, progress=progress)))
     return Comparison(problem, tuple(rows))
+
+
+def _find(solver: str | Solver, problem: Problem) -> Solver | str:
+    """The solver, or why it does not treat the problem."""
+    try:
+        return find_solver(solver, problem)
+    except (UnsupportedProblem, MissingExtra) as error:
+        return str(error)
 
 
 def _labels(solvers: Sequence[str | Solver]) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trajopt.active_rows import ActiveRows, find_active_rows
 from trajopt.pontryagin import estimate_gap
 from trajopt.problem import Problem
-from trajopt.reintegration import Reintegration
+from trajopt.reintegration import SUBINTERVALS, Reintegration
 from trajopt.sensitivity import Decisions, linearise
 from trajopt.stationarity import Stationarity, recover_multipliers
 from trajopt.trajectory import Trajectory
@@ -31,7 +31,8 @@ class Optimality:
     stationarity, costates, multipliers, gap, remarks
         As in `trajopt.certificate.Certificate`.
     priced
-        Sum over active rows of |multiplier| times the distance from the limit, in units of the cost.
+        Sum over active rows of |multiplier| times the distance from the limit, for rows along the way the farthest one
+        within their interval; in units of the cost.
     """
 
     stationarity: float = float("nan")
@@ -76,9 +77,27 @@ def check_optimality(
         state.costates[path.steps.first],
         _by_name(trajectory, found, active, decisions, state),
         gap,
-        float(np.abs(state.nu * active.distance).sum()),
+        float(np.abs(state.nu) @ _farthest(problem, found, active)),
         tuple(remarks),
     )
+
+
+def _farthest(problem: Problem, found: Measurement, active: ActiveRows) -> Array:
+    """How far each active row is from its limit, (R,); between the knots a row may be farther than where it stands."""
+    distance = np.abs(active.distance)
+    if not problem.dynamics.continuous:
+        return distance
+    ends = len(distance) - len(active.functionals.points.interval)
+    kinds, numbers = active.owners[ends:].T
+    for kind, rows in ((_ALONG, found.state), (_ALONG + 1, found.path)):
+        chosen = np.flatnonzero(kinds == kind)
+        if not chosen.size:
+            continue
+        beyond = np.maximum(rows.lower - rows.values, rows.values - rows.upper)
+        worst = beyond.reshape(-1, SUBINTERVALS + 1, beyond.shape[1]).max(axis=1)
+        here = worst[active.functionals.points.interval[chosen], numbers[chosen]]
+        distance[ends + chosen] = np.maximum(distance[ends + chosen], here)
+    return distance
 
 
 def _by_name(

@@ -118,6 +118,7 @@ def state_panels(solution: Solution, measured: tuple[Array, Array] | None = None
             if measured is not None and _departs(t, x[:, i], measured[0], measured[1][:, i]):
                 said = any(curve.dashed for curve in curves)
                 curves.append(Curve(measured[0], measured[1][:, i], "" if said else "re-integrated", INK, dashed=True))
+        curves.sort(key=lambda curve: curve.dashed)  # measured ones above the plan, and behind it in the legend
         panels.append(Panel(title, tuple(curves), "states", _clock(solution)))
     return panels
 

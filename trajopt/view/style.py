@@ -63,7 +63,7 @@ _SETTINGS: dict[str, Any] = {
     "savefig.dpi": 150,
     "figure.dpi": 110,
     "path.simplify": True,
-    "path.simplify_threshold": 0.5,
+    "path.simplify_threshold": 0.1,
     "svg.fonttype": "none",
 }
 
