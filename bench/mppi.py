@@ -77,7 +77,7 @@ def part_rows() -> None:
             run.functions, data, run.proposal, run.penalty, population, 0, blocks, 0, work
         ),
         "weights": run.weigh,
-        "mean": lambda: sampling.weighted_mean(data, population, run.sums, run.candidate.u),
+        "mean": lambda: sampling.weighted_mean(population, run.sums, run.candidate.u),
     }
     print(f"\n{'part (1,024 samples, one thread)':<34} {'us':>8} {'ns a number or step':>20}")
     for name, call in parts.items():

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from trajopt import Solution, solve
-from trajopt.solver import Solver
-
 from bench.competitor import Answer, Competitor
 from bench.discretisation import Discretisation
+from trajopt import Solution, solve
 from trajopt.solvers import DDP, ILQR
+from trajopt.transcription.stages import compile_stages
 
 
 class Trajopt(Competitor):
     """A solver of this library with its defaults, on its own RK4 stages."""
 
-    solver: Solver
+    solver: ILQR | DDP
 
     def __init__(self, discretisation: Discretisation) -> None:
         self.problem = discretisation.problem
+        compile_stages(self.problem, self.solver.integrator, second_order=self.solver.second_order)
 
     def solve(self) -> object:
         """Solve from the problem's guess."""

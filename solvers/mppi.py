@@ -259,7 +259,7 @@ class _Run:
         if self.weigh() == 0.0:
             self.detail = "No sample has a finite rollout; give a smaller sigma."
             return Status.NUMERICAL_FAILURE
-        sampling.weighted_mean(self.data, self.population, self.sums, self.proposal.mean)
+        sampling.weighted_mean(self.population, self.sums, self.proposal.mean)
         if not math.isfinite(self._consider(self.proposal.mean)):
             # The mean of two ways round a region where nothing is finite lies in it; a sample does not.
             sampling.best_sample(self.population, self.proposal.mean)

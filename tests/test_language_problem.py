@@ -148,9 +148,7 @@ def test_functions_get_the_arguments_that_they_name():
 def test_matrix_parameters_keep_their_rows():
     """A matrix parameter multiplies as NumPy does: it is packed by rows, which CasADi would read as columns."""
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]])
-    problem = make(
-        dynamics=to.ContinuousDynamics(lambda x, u, p: p.A @ x, nx=2, nu=1), parameters={"A": matrix}
-    )
+    problem = make(dynamics=to.ContinuousDynamics(lambda x, u, p: p.A @ x, nx=2, nu=1), parameters={"A": matrix})
     model = problem.model
     f = ca.Function("f", [model.x, model.u, model.t, model.p], [model.dynamics])
     np.testing.assert_array_equal(np.array(f([1.0, 10.0], [0], 0, matrix.ravel())).ravel(), matrix @ [1.0, 10.0])

@@ -60,11 +60,11 @@ def test_a_region_of_nan_never_wins() -> None:
 
 
 def test_the_mean_of_finite_samples_may_not_be_finite() -> None:
-    """Between -1 and 1 nothing is finite, and samples on both sides average to that; the plan is on one side."""
-    problem = one_step(lambda x: np.sqrt(x[0] ** 2 - 1.0), guess=1.5)
-    solution = to.solve(problem, MPPI(sigma=2.0, temperature=10.0, shrink=1.0, iterations=20))
-    assert math.isfinite(solution.cost)
-    assert abs(solution.trajectory.u[0, 0]) >= 1.0
+    """Between -2 and 2 nothing is finite, and samples on both sides average to that; the plan is the best of a side."""
+    problem = one_step(lambda x: np.sqrt(x[0] ** 2 - 4.0), guess=0.0)
+    solution = to.solve(problem, MPPI(sigma=3.0, temperature=100.0, shrink=1.0, iterations=1))
+    assert 0.0 <= solution.cost < 0.5
+    assert 2.0 <= abs(solution.trajectory.u[0, 0]) < 2.1
 
 
 def test_states_that_leave_the_numbers_lose_though_no_cost_sees_them() -> None:

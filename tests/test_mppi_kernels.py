@@ -83,12 +83,23 @@ def start(problem: to.Problem, **settings: object) -> _Run:
     return _Run(MPPI(**{"threads": 1} | settings), problem, make_guess(problem, None))  # type: ignore[arg-type]
 
 
-def test_vector_rollouts_equal_scalar_rollouts() -> None:
+def single_state() -> to.Problem:
+    """One state and one terminal constraint far from met: constraints in columns of zero rows and of one."""
+    return to.Problem(
+        to.DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1),
+        initial_state=[0.0],
+        constraints=[to.TerminalConstraint([5.0])],
+        horizon=to.Horizon(steps=20),
+    )
+
+
+@pytest.mark.parametrize("problem", [pushed_pendulum(), single_state()], ids=["pendulum", "single"])
+def test_vector_rollouts_equal_scalar_rollouts(problem: to.Problem) -> None:
     """Every lane's merit is that of the scalar simulation of its controls, constraint rows and multipliers included.
 
     20 steps of about 200 roundings of 1.1e-16, amplified by exp(sqrt(9.81)) = 23 over the second, stay below 1e-11.
     """
-    run = start(pushed_pendulum(), samples=40)
+    run = start(problem, samples=40)
     generator = np.random.default_rng(1)
     run.penalty.path[:] = generator.normal(size=run.penalty.path.shape)
     run.penalty.end[:] = generator.normal(size=run.penalty.end.shape)
@@ -102,6 +113,33 @@ def test_vector_rollouts_equal_scalar_rollouts() -> None:
         )
         assert run.population.merits.flat[sample] == pytest.approx(merit, rel=1e-11)
     assert np.isinf(run.population.merits.ravel()[40:]).all(), "lanes behind the last sample may not count"
+
+
+def test_samples_are_within_the_bounds() -> None:
+    """Every sampled control is clipped before it is simulated, and some are at each bound."""
+    run = start(pushed_pendulum(), samples=64, sigma=5.0)
+    run.advance()
+    controls = run.population.controls[:, :20]
+    assert (controls.min(), controls.max()) == (-2.0, 2.0)
+
+
+@pytest.mark.parametrize("broken", ["NaN", "infinity"])
+def test_rollouts_that_are_not_finite_have_infinite_merit_and_no_weight(broken: str) -> None:
+    """A state becomes NaN or infinite at the first step where u < 0, no cost sees it, and the next state is finite."""
+    value = np.sqrt if broken == "NaN" else (lambda u: 1.0 / np.maximum(u, 0.0))
+    problem = to.Problem(
+        to.DiscreteDynamics(lambda x, u: np.array([x[0] + u[0], value(u[0])]), nx=2, nu=1),
+        stage_cost=lambda x, u: u[0] ** 2,
+        initial_state=[0.0, 0.0],
+        horizon=to.Horizon(steps=3),
+        guess=(np.arange(4.0), np.zeros((4, 2)), np.ones((3, 1))),
+    )
+    run = start(problem, samples=256, sigma=1.0)
+    run.advance()
+    negative = (run.population.controls[:, :3] < 0.0).any(axis=1)
+    assert 0.1 < negative.mean() < 0.9
+    assert np.array_equal(np.isinf(run.population.merits), negative)
+    assert not run.population.weights[negative].any()
 
 
 def quadratic(hessian: np.ndarray, gradient: np.ndarray, guess: np.ndarray) -> to.Problem:

@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from trajopt.compare import compare
 from trajopt.constraints import (
     BoundaryConstraint,
     Bounds,
@@ -51,5 +52,6 @@ __all__ = [
     "UnknownName",
     "UnsupportedProblem",
     "__version__",
+    "compare",
     "solve",
 ]

@@ -94,9 +94,7 @@ class FunctionConstraint(Constraint, ABC):
 class PathConstraint(FunctionConstraint):
     """lower <= g(x, u[, t][, p]) <= upper at every time; ``g`` returns a number or a vector."""
 
-    def __init__(
-        self, g: Callable[..., Any], lower: Any = -np.inf, upper: Any = 0.0, name: str | None = None
-    ) -> None:
+    def __init__(self, g: Callable[..., Any], lower: Any = -np.inf, upper: Any = 0.0, name: str | None = None) -> None:
         self._set(g, STAGE, lower, upper, name, "path")
 
 

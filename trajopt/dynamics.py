@@ -91,7 +91,9 @@ def _names(
         raise InvalidProblem(f"neither {size_name} nor {what} was given, but one of the two was expected; add it.")
     if names is None:
         if isinstance(size, bool) or int(size) != size or size < least:  # type: ignore[arg-type]
-            raise InvalidProblem(f"{size_name}={size} was given, but a whole number >= {least} was expected; correct it.")
+            raise InvalidProblem(
+                f"{size_name}={size} was given, but a whole number >= {least} was expected; correct it."
+            )
         return tuple(f"{prefix}{i}" for i in range(int(size)))  # type: ignore[arg-type]
     if size is not None and size != len(names):
         raise InvalidProblem(

@@ -81,7 +81,9 @@ class Monitor:
         self, cost: float, violation: float = 0.0, stationarity: float = math.nan, step: float = math.nan
     ) -> Status | None:
         """Record an iteration; returns why the solve must stop now, or None to go on."""
-        record = Iteration(len(self.history), float(cost), float(violation), float(stationarity), float(step), self.seconds)
+        record = Iteration(
+            len(self.history), float(cost), float(violation), float(stationarity), float(step), self.seconds
+        )
         self.history.append(record)
         if self._show is not None:
             self._show(record)

@@ -228,9 +228,7 @@ class Problem:
         }
         return frozenset(feature for feature, there in present.items() if there)
 
-    def at(
-        self, *, parameters: Mapping[str, Any] | None = None, initial_state: ArrayLike | None = None
-    ) -> Problem:
+    def at(self, *, parameters: Mapping[str, Any] | None = None, initial_state: ArrayLike | None = None) -> Problem:
         """The same problem with other numbers, sharing the traced functions.
 
         Parameters

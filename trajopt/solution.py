@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from trajopt.certificate import Certificate
+    from trajopt.problems.drawing import Drawing
+    from trajopt.problems.reference import Reference
 
 Array = NDArray[np.float64]
 _FORMAT = 1
@@ -107,6 +109,12 @@ class Solution:
 
         return certify(self._with_problem("check"))
 
+    def certify(self, tolerance: float) -> Certificate:
+        """The certificate at another tolerance than the default one of three digits."""
+        from trajopt.certificate import certify  # noqa: PLC0415 - SciPy's integrators load only when asked for
+
+        return certify(self._with_problem("check"), tolerance=tolerance)
+
     @property
     def certified(self) -> bool:
         """Whether the solver succeeded and the certificate confirms the answer."""
@@ -158,7 +166,9 @@ class Solution:
         """
         n, trajectory = self.trajectory.steps, self.trajectory
         if isinstance(steps, bool) or int(steps) != steps or not 0 <= steps <= n:
-            raise InvalidProblem(f"shift({steps}) was asked for, but a whole number from 0 to {n} was expected; correct it.")
+            raise InvalidProblem(
+                f"shift({steps}) was asked for, but a whole number from 0 to {n} was expected; correct it."
+            )
         knots, intervals = (np.minimum(np.arange(count) + steps, count - 1) for count in (n + 1, n))
         rows = intervals if trajectory.interpolation is Interpolation.HOLD else knots
         u_mid = None if trajectory.u_mid is None else trajectory.u_mid[intervals]
@@ -177,17 +187,34 @@ class Solution:
 
         return explain(self._with_problem("explain"))
 
-    def plot(self) -> Figure:
-        """States, controls with their bounds, and convergence, as a matplotlib figure."""
+    def plot(self, reference: Reference | None = None) -> Figure:
+        """States, controls with their bounds, and convergence, as a matplotlib figure.
+
+        Parameters
+        ----------
+        reference
+            What is known of the problem, such as ``trajopt.problems.reference(name)``: its optimum is drawn as well.
+        """
         from trajopt.view.plot import plot_solution  # noqa: PLC0415 - matplotlib loads only when asked for
 
-        return plot_solution(self._with_problem("plot"))
+        optimum = None if reference is None or reference.optimum is None else reference.cost
+        return plot_solution(self._with_problem("plot"), optimum)
 
-    def report(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file that opens without a network; returns its path."""
+    def report(self, path: str | Path, reference: Reference | None = None, drawing: Drawing | None = None) -> Path:
+        """Write one self-contained HTML file that opens without a network; returns its path.
+
+        Parameters
+        ----------
+        path
+            The file.
+        reference
+            What is known of the problem, such as ``trajopt.problems.reference(name)``: optimum, source and picture.
+        drawing
+            How to animate the system (`trajopt.problems.drawing`); default: the picture of the reference.
+        """
         from trajopt.view.report import write_report  # noqa: PLC0415 - matplotlib loads only when asked for
 
-        return write_report(self._with_problem("report"), Path(path))
+        return write_report(self._with_problem("report"), Path(path), reference, drawing)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row for each knot: time, states and controls by name; a held control has no value at the last knot."""

@@ -64,7 +64,9 @@ def solve(
             f"solve got a {type(problem).__name__}, but a Problem was expected; make one with trajopt.Problem(...)."
         )
     if max_time is not None and not max_time > 0.0:
-        raise InvalidProblem(f"max_time={max_time} was given, but a positive number of seconds was expected; correct it.")
+        raise InvalidProblem(
+            f"max_time={max_time} was given, but a positive number of seconds was expected; correct it."
+        )
     problem = problem.at(parameters=parameters)
     chosen = find_solver(solver, problem)
     start = make_guess(problem, guess)

@@ -14,9 +14,15 @@ class Status(Enum):
     INTERRUPTED = ("interrupted", "The solve was interrupted; this is the best so far.")
     STOPPED = ("stopped", "The callback stopped the solve; this is the best so far.")
     STALLED = ("stalled", "No step improves the trajectory any more, but the tolerances are not met.")
-    INFEASIBLE = ("infeasible", "No nearby trajectory satisfies the constraints; the violation cannot be reduced locally.")
+    INFEASIBLE = (
+        "infeasible",
+        "No nearby trajectory satisfies the constraints; the violation cannot be reduced locally.",
+    )
     DIVERGED = ("diverged", "The cost or the iterates grow without limit; the problem may be unbounded.")
-    NUMERICAL_FAILURE = ("numerical failure", "A function returned NaN or infinity where the solver could not avoid it.")
+    NUMERICAL_FAILURE = (
+        "numerical failure",
+        "A function returned NaN or infinity where the solver could not avoid it.",
+    )
 
     def __init__(self, label: str, sentence: str) -> None:
         self.label = label

@@ -116,7 +116,9 @@ def read_arrays(t: Any, x: Any, u: Any, nx: int, nu: int, parameters: Mapping[st
     try:
         t, x, u = (np.array(part, dtype=float) for part in (t, x, u))
     except (TypeError, ValueError) as error:
-        raise InvalidProblem("the guess is not made of numbers, but arrays (t, x, u) were expected; correct it.") from error
+        raise InvalidProblem(
+            "the guess is not made of numbers, but arrays (t, x, u) were expected; correct it."
+        ) from error
     n = t.size
     x = x[:, None] if x.ndim == 1 and nx == 1 else x
     u = u[:, None] if u.ndim == 1 and nu == 1 else u

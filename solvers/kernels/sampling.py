@@ -129,8 +129,8 @@ def _expressions(problem: Problem, integrator: str, stages: Stages) -> dict[str,
     merit, relative, rate = (ca.SX.sym(name) for name in ("merit", "c", "rate"))
     untimed = [model.path.expression, model.terminal.expression, model.terminal_cost]
     timed = ca.substitute(untimed, [model.t], [step.time[0]])
-    path = ca.vertcat(timed[0], model.x[list(stages.bounded)])
-    end = ca.vertcat(timed[1], path[list(stages.repeated)])
+    path = ca.vertcat(timed[0], *(model.x[i] for i in stages.bounded))
+    end = ca.vertcat(timed[1], *(path[i] for i in stages.repeated))
     path_symbols, path_penalty = _penalty(path)
     end_symbols, end_penalty = _penalty(end)
     stage_inputs = [model.x, model.u, merit, step.time, model.p, *path_symbols]
@@ -208,7 +208,7 @@ def sample_blocks(functions, data, proposal, penalty, population, first, last, i
 
 @kernel
 def weigh_at(decay, rate, population):
-    """Weights exp(-rate c) of the relative merits c, exactly zero where these are infinite.
+    """Weights exp(-rate c) of the relative merits c; exp(-inf) is exactly zero.
 
     Returns their sum and effective number (sum w)^2 / sum w^2. ``rate`` has shape (1,).
     """
@@ -218,8 +218,6 @@ def weigh_at(decay, rate, population):
     for block in range(blocks):
         call3(decay, relative, block * lanes, rate, 0, weights, block * lanes)
         for lane in range(lanes):
-            if population.merits[block, lane] == math.inf:
-                weights[block, lane] = 0.0
             weight = weights[block, lane]
             total += weight
             squares += weight * weight
@@ -301,8 +299,11 @@ def normalise(population, total):
 
 
 @kernel
-def weighted_mean(data, population, sums, mean):
-    """``mean`` (N, nu) becomes the weighted mean of the controls; ``sums`` (rows, W) is work."""
+def weighted_mean(population, sums, mean):
+    """``mean`` (N, nu) becomes the weighted mean of the controls; ``sums`` (rows, W) is work.
+
+    Rounding may carry it over a bound by a bit; who simulates it clips it.
+    """
     blocks, rows, lanes = population.controls.shape
     nu = mean.shape[1]
     sums[:] = 0.0
@@ -315,7 +316,7 @@ def weighted_mean(data, population, sums, mean):
             total = 0.0
             for lane in range(lanes):
                 total += sums[s * nu + i, lane]
-            mean[s, i] = min(max(total, data.lower[i]), data.upper[i])  # rounding may leave the bounds
+            mean[s, i] = total
 
 
 @kernel

@@ -139,7 +139,9 @@ def build_step(model: Model, tableau: Tableau, *, second_order: bool) -> Step:
     stages = _Stages(model, tableau, time)
     quadrature = [time[1] * b for b in tableau.b] if tableau.carries else [ca.SX(1.0)]
     total = sum((q * rate for q, rate in zip(quadrature, stages.rates, strict=True)), ca.SX.zeros(nx + 1))
-    derivative = sum((q * d for q, d in zip(quadrature, stages.totals, strict=True)), ca.SX(nx + 1, stages.maps[0].size2()))
+    derivative = sum(
+        (q * d for q, d in zip(quadrature, stages.totals, strict=True)), ca.SX(nx + 1, stages.maps[0].size2())
+    )
     next_state, jacobian = total[:nx], derivative[:nx, :]
     if tableau.carries:
         next_state, jacobian = model.x + next_state, stages.maps[0][:nx, :] + jacobian

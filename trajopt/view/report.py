@@ -146,7 +146,7 @@ def _worst(facts: Facts) -> str:
     records = facts.certificate.worst[:8]
     lines = "".join(
         f'<tr><td>{escape(record.name)}</td><td class="number">{number(record.time, 4)}</td><td class="number">'
-        f'{number(abs(record.amount), 3)}</td><td>{_manner(record.amount, facts.certificate.tolerance)}</td></tr>'
+        f"{number(abs(record.amount), 3)}</td><td>{_manner(record.amount, facts.certificate.tolerance)}</td></tr>"
         for record in records
     )
     head = "<tr><th>tightest limits</th><th>time</th><th>amount</th><th></th></tr>"
