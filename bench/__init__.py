@@ -1,1 +1,1 @@
-"""Measured comparisons with other software, on the same discretised problems, in one process run: ``python -m bench``."""
+"""Measured comparisons with other software, on the same problems and in one process run: ``python -m bench``."""

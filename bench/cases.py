@@ -45,7 +45,7 @@ class Case:
 
 
 def unicycle(steps: int = 200) -> Problem:
-    """Drive home from (1, 0, 0): the benchmark program of Crocoddyl, with its weights 10 and 1 and its Euler step of 0.1."""
+    """Drive home from (1, 0, 0): Crocoddyl's benchmark program, with weights 10 and 1 and an Euler step of 0.1."""
 
     def step(x: Any, u: Any) -> Any:
         return x + 0.1 * np.array([u[0] * np.cos(x[2]), u[0] * np.sin(x[2]), u[1]])
@@ -64,7 +64,10 @@ def unicycle(steps: int = 200) -> Problem:
 CASES = (
     Case("cart-pole, RK4, N = 100, |u| <= 3, terminal cost", "cartpole", soft=True, model="cartpole", quick=True),
     Case("cart-pole, with terminal constraint", "cartpole", model="cartpole", quick=True),
-    Case("pendulum, RK4, N = 50, |u| <= 3, terminal cost", "pendulum", {"damping": 0.0}, soft=True, model="pendulum", quick=True),
+    Case(
+        "pendulum, RK4, N = 50, |u| <= 3, terminal cost", "pendulum", {"damping": 0.0}, soft=True, model="pendulum",
+        quick=True,
+    ),  # fmt: skip
     Case("pendulum, with terminal constraint", "pendulum", {"damping": 0.0}, model="pendulum"),
     Case("unicycle, Euler, N = 200", "unicycle", model="unicycle", quick=True),
     Case("quadrotor, 13 states, RK4, N = 100, 0 <= u <= 12", "quadrotor"),

@@ -82,16 +82,17 @@ def iteration_rows(*, quick: bool) -> list[Row]:
         theirs = their_parts()
     except Unavailable as reason:
         theirs, note = {}, f"{note}; Crocoddyl {reason}"
-    calls = {f"our {part}": call for part, call in ours.items()} | {f"their {part}": call for part, call in theirs.items()}
+    calls = {f"our {part}": call for part, call in ours.items()}
+    calls |= {f"their {part}": call for part, call in theirs.items()}
     seconds = take_turns(calls, rounds=50 if quick else 300)
-    anchors = {"derivatives": ("-", "-"), "backward pass": ("Crocoddyl 0.033 ms", "<= 0.03 ms"), "forward pass": ("-", "-")}
+    anchors = {"backward pass": ("Crocoddyl 0.033 ms", "<= 0.03 ms")}
     rows, total, their_total = [], 0.0, 0.0
     for part in ours:
         mine, other = seconds[f"our {part}"] / REPEAT, seconds.get(f"their {part}")
         total += mine
         their_total += other or 0.0
         others = {} if other is None else {"Crocoddyl": other}
-        rows.append(Row(f"- {part}", *anchors[part], mine, others))
+        rows.append(Row(f"- {part}", *anchors.get(part, ("-", "-")), mine, others))
     others = {"Crocoddyl": their_total} if theirs else {}
     rows.insert(0, Row("one iLQR iteration", "Crocoddyl 0.45 ms", "<= 0.08 ms", total, others, note=note))
     step = take_turns({"step": run.step}, rounds=50)["step"]
@@ -100,7 +101,7 @@ def iteration_rows(*, quick: bool) -> list[Row]:
 
 
 def allocation_rows() -> list[Row]:
-    """Return what kernels allocate in one more pass of each part, and the bytes that Python allocates in one more step."""
+    """Return what kernels allocate in one more pass of each part, and the bytes that Python takes in one more step."""
     run = prepare()
     run.step()
     _nrt_python.memsys_enable_stats()

@@ -38,7 +38,7 @@ def target_sheet(rows: Sequence[Row]) -> Sheet:
         others = "; ".join(f"{name} {quantity(row, value)}" for name, value in row.others.items())
         ratios = "; ".join(f"{value / row.ours:.2g}x" for value in row.others.values() if row.ours)
         lines.append((row.what, row.anchor, row.target, quantity(row, row.ours), others or "-", ratios or "-", row.note))
-    head = ("what", "anchor, published", "target", "here, now", "other, here, now", "other / ours", "remark")
+    head = ("what", "published", "target", "here, now", "other, here, now", "other / ours", "remark")
     return Sheet("How fast", head, tuple(lines))
 
 

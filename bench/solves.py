@@ -1,4 +1,4 @@
-"""Time to solution: the same discretised problems and guesses for everyone, with status, cost and violation beside it."""
+"""Time to solution on the same discretised problems from the same guesses, with status, cost and violation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.discretisation import Discretisation, Verdict
 from bench.measure import take_turns
 from bench.with_casadi import Fatrop, Ipopt
 from bench.with_crocoddyl import Crocoddyl, CrocoddylFeasible
-from bench.with_trajopt import Ddp, Ilqr
+from bench.with_trajopt import Ddp, DirectCollocation, Ilqr
 from trajopt import problems, solve
 from trajopt.solvers import DDP, ILQR
 
@@ -73,6 +73,7 @@ def builders(case: Case) -> dict[str, Callable[[Discretisation], Competitor]]:
     return {
         Ilqr.name: Ilqr,
         Ddp.name: Ddp,
+        DirectCollocation.name: DirectCollocation,
         Crocoddyl.name: lambda shape: Crocoddyl(shape, case.model),
         CrocoddylFeasible.name: lambda shape: CrocoddylFeasible(shape, case.model),
         Fatrop.name: Fatrop,

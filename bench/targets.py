@@ -38,7 +38,8 @@ def lowering_rows(*, quick: bool) -> list[Row]:
                 seconds.append(time.perf_counter() - start)
         measured = statistics.median(seconds)
         note = f"{measured:.3g} s for a pendulum Hessian of {count:,} instructions, scaled to {operations:,}"
-        rows.append(Row(f"lowering {operations:,} operations", anchor, target, measured / count * operations, note=note))
+        scaled = measured / count * operations
+        rows.append(Row(f"lowering {operations:,} operations", anchor, target, scaled, note=note))
     return rows
 
 

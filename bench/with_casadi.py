@@ -1,7 +1,7 @@
 """CasADi multiple shooting with exact Hessians, solved by IPOPT (MUMPS) or FATROP, both from the CasADi wheel.
 
-``expand`` turns the graph into scalar operations, CasADi's fastest mode without a C compiler. Variables and rows stand in
-the order that FATROP's structure detection asks for: x_0, u_0, x_1, ...; dynamics of stage k, then its constraints.
+``expand`` turns the graph into scalar operations, CasADi's fastest mode without a C compiler. Variables and rows stand
+in the order that FATROP's structure detection asks for: x_0, u_0, x_1, ...; dynamics of stage k, then its constraints.
 """
 
 from __future__ import annotations

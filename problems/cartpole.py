@@ -120,8 +120,9 @@ ENTRIES = (
             digits=6,
             source="Kelly, SIAM Review 59(4), 2017; limit of Hermite-Simpson with 50 to 400 steps; Dymos: 58.88",
             note=(
-                "a local minimum, as published: starting to the left is better, 57.9447, found by ILQR and DDP from rest "
-                "and confirmed by collocation from there; Dymos asks for u(2) = 0 on 40 segments, which only one instant feels"
+                "a local minimum, as published: starting to the left is better, 57.9447, found by ILQR and DDP from "
+                "rest and confirmed by collocation from there; Dymos asks for u(2) = 0 on 40 segments, which only one "
+                "instant feels"
             ),
             tags=("smooth",),
             picture=_picture(2.0, 1.0),

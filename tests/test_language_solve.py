@@ -53,7 +53,7 @@ def test_import_is_light():
 def test_folder_names_give_the_same_objects():
     """The top-level folders and their names inside the package are the same modules, thanks to absolute imports."""
     from trajopt.solvers import ILQR  # noqa: PLC0415
-    from trajopt.solvers.ilqr import ILQR as DIRECT  # noqa: N811, PLC0415
+    from trajopt.solvers.ilqr import ILQR as DIRECT  # noqa: PLC0415
 
     assert ILQR is DIRECT
 

@@ -2,7 +2,8 @@
 
 Nothing here is tuned to an optimum: solvers run with their defaults, from the problem's own guess, on its own number of
 steps. What may differ from the published number is what the certificate says of the answer (its reported cost against
-the true one, the control's shape between knots, priced violations) and the digits that the publication can be trusted in.
+the true one, the control's shape between knots, priced violations) and the digits that the publication can be trusted
+in.
 """
 
 from __future__ import annotations

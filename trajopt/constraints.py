@@ -20,7 +20,7 @@ Limits = tuple[Any, Any]
 """A pair (lower, upper); each side is a number, None, or a list of numbers and None."""
 
 
-class Constraint(ABC):
+class Constraint(ABC):  # noqa: B024 - nothing is common to all but that a problem accepts them
     """Base class of everything that may stand in ``Problem(constraints=[...])``."""
 
 
@@ -42,7 +42,8 @@ class Bounds(Constraint):
         for what, pair in (("state", self.state), ("control", self.control)):
             if pair is not None and (isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2):
                 raise InvalidProblem(
-                    f"Bounds({what}={pair!r}) was given, but a pair (lower, upper) was expected; write ({what}=(-1, 1))."
+                    f"Bounds({what}={pair!r}) was given, but a pair (lower, upper) was expected; write ({what}=(-1, "
+                    "1))."
                 )
 
     def resolve(self, what: str, size: int) -> NDArray[np.float64]:
@@ -129,8 +130,8 @@ class TerminalConstraint(FunctionConstraint):
         fixed = [i for i, value in enumerate(entries) if value is not None]
         if not fixed or any(not np.isfinite(entries[i]) for i in fixed):  # type: ignore[arg-type]
             raise InvalidProblem(
-                f"TerminalConstraint({target_or_g!r}) was given, but finite numbers, None for free entries and at least "
-                "one number were expected; correct the target."
+                f"TerminalConstraint({target_or_g!r}) was given, but finite numbers, None for free entries and at "
+                "least one number were expected; correct the target."
             )
         target = np.array([entries[i] for i in fixed], float)
         object.__setattr__(self, "target", tuple(entries))
@@ -159,7 +160,8 @@ def expand(value: Any, size: int, missing: float, what: str) -> NDArray[np.float
     entries = np.atleast_1d(np.asarray(value, dtype=object))
     if entries.ndim != 1 or entries.size not in (1, size):
         raise InvalidProblem(
-            f"the {what} has shape {entries.shape}, but a number or {size} entries were expected; give one for each row."
+            f"the {what} has shape {entries.shape}, but a number or {size} entries were expected; give one for each "
+            "row."
         )
     try:
         numbers = np.array([missing if entry is None else float(entry) for entry in entries])
@@ -173,5 +175,6 @@ def check_order(lower: NDArray[np.float64], upper: NDArray[np.float64], what: st
     for row, (low, high) in enumerate(zip(lower, upper, strict=True)):
         if not low <= high or low == np.inf or high == -np.inf:
             raise InvalidProblem(
-                f"{what} has lower={low:g} and upper={high:g} in row {row}, but lower <= upper was expected; correct them."
+                f"{what} has lower={low:g} and upper={high:g} in row {row}, but lower <= upper was expected; correct "
+                "them."
             )

@@ -29,7 +29,7 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
         found = guess
     elif isinstance(getattr(guess, "trajectory", None), Trajectory):
         found = guess.trajectory
-    elif isinstance(guess, (tuple, list)) and len(guess) == 3:  # noqa: PLR2004 - t, x and u
+    elif isinstance(guess, (tuple, list)) and len(guess) == 3:
         found = read_arrays(guess[0], guess[1], guess[2], problem.nx, problem.nu, values)
     else:
         raise InvalidProblem(

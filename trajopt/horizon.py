@@ -36,7 +36,8 @@ class Free:
         lower, upper = np.asarray(self.lower, float), np.asarray(self.upper, float)
         if np.isnan(lower).any() or np.isnan(upper).any() or (lower > upper).any():
             raise InvalidProblem(
-                f"Free({self.lower}, {self.upper}) was given, but lower <= upper was expected; swap or correct the bounds."
+                f"Free({self.lower}, {self.upper}) was given, but lower <= upper was expected; swap or correct the "
+                "bounds."
             )
         if self.guess is not None:
             guess = np.asarray(self.guess, float)
@@ -65,7 +66,8 @@ class Horizon:
     Parameters
     ----------
     duration
-        Length in the time unit of the dynamics, or `Free`. Left out for discrete dynamics, whose time is the step count.
+        Length in the time unit of the dynamics, or `Free`. Left out for discrete dynamics, whose time is the step
+        count.
     steps
         Number N of control intervals; there are N + 1 knots.
     start

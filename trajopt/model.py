@@ -146,7 +146,8 @@ def _scalar(function: UserFunction | None, values: Mapping[str, Any]) -> ca.SX:
     expression, shape = _run(function, values)
     if expression.numel() != 1:
         raise InvalidProblem(
-            f"{function.role} returned shape {shape}, but one number was expected; sum its terms, for example with x @ x."
+            f"{function.role} returned shape {shape}, but one number was expected; sum its terms, for example with x @ "
+            "x."
         )
     return expression
 

@@ -97,8 +97,8 @@ class ParameterLayout:
                 )
             if isinstance(value, Free) != (name in self.free):
                 raise InvalidProblem(
-                    f"parameter {name!r} changes between fixed and free, but solve only takes new values; make a variant "
-                    "with dataclasses.replace(problem, parameters=...)."
+                    f"parameter {name!r} changes between fixed and free, but solve only takes new values; make a "
+                    "variant with dataclasses.replace(problem, parameters=...)."
                 )
             result[name] = value
         self.pack(result)
@@ -125,7 +125,8 @@ def _numbers(name: str, value: Any) -> NDArray[np.float64]:
         ) from error
     if numbers.ndim > 2:
         raise InvalidProblem(
-            f"parameter {name!r} has shape {numbers.shape}, but a number, a vector or a matrix was expected; reshape it."
+            f"parameter {name!r} has shape {numbers.shape}, but a number, a vector or a matrix was expected; reshape "
+            "it."
         )
     if not np.isfinite(numbers).all():
         raise InvalidProblem(f"parameter {name!r} is {value!r}, but finite numbers were expected; correct it.")

@@ -134,8 +134,8 @@ class Problem:
             target = constraint.target if isinstance(constraint, TerminalConstraint) else None
             if target is not None and len(target) != self.nx:
                 raise InvalidProblem(
-                    f"a TerminalConstraint has a target of {len(target)} entries, but {self.nx} were expected, one for each of "
-                    f"{', '.join(self.dynamics.states)}; write None for a free one."
+                    f"a TerminalConstraint has a target of {len(target)} entries, but {self.nx} were expected, one for "
+                    f"each of {', '.join(self.dynamics.states)}; write None for a free one."
                 )
         if self.dynamics.continuous and self.horizon.duration is None:
             raise InvalidProblem(

@@ -35,7 +35,8 @@ def find_solver(solver: str | Solver, problem: Problem) -> Solver:
         )
     elif not isinstance(solver, str):
         raise InvalidProblem(
-            f"solver={solver!r} was given, but a solver or a name was expected; known names: {', '.join(solver_names())}."
+            f"solver={solver!r} was given, but a solver or a name was expected; known names: "
+            f"{', '.join(solver_names())}."
         )
     elif solver == "auto":
         return _preferred(problem)

@@ -280,7 +280,8 @@ class Solution:
             raise
         except Exception as error:
             raise TrajoptError(
-                f"{path} was given, but a file written by Solution.save was expected ({error}); save the solution again."
+                f"{path} was given, but a file written by Solution.save was expected ({error}); save the solution "
+                "again."
             ) from error
         if problem is not None and (solution.x.shape[1:], solution.u.shape[1:]) != ((problem.nx,), (problem.nu,)):
             raise TrajoptError(

@@ -89,14 +89,15 @@ class Trajectory:
             Function of an array of times that gives (n+1, nx) states. Default: linear interpolation of ``x``.
         """
         t = np.asarray(t, float)
-        if state is None:
-            x = np.stack([np.interp(t, self.t, column) for column in self.x.T], axis=1)
-        else:
-            x = state(t)
+        x = self._between(t) if state is None else state(t)
         if self.interpolation is Interpolation.HOLD:
             # The mean over the new interval would blur switches; its middle keeps the values that were there.
             return Trajectory(t, x, self.control(0.5 * (t[:-1] + t[1:])), Interpolation.HOLD, None, self.parameters)
         return Trajectory(t, x, self.control(t), Interpolation.LINEAR, None, self.parameters)
+
+    def _between(self, t: Array) -> Array:
+        """States at times ``t``, on straight lines between the knots."""
+        return np.stack([np.interp(t, self.t, column) for column in self.x.T], axis=1)
 
     def held(self) -> Array:
         """The control as (N, nu) values to hold on each interval: those at the middle of the intervals."""

@@ -38,7 +38,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     """
     array = to_array(x)
     is_vector = isinstance(axis, (int, np.integer)) or (axis is None and array.ndim == 1)
-    if ord is None or (ord == "fro" and not is_vector) or (ord == 2 and is_vector):  # noqa: PLR2004 - the 2-norm
+    if ord is None or (ord == "fro" and not is_vector) or (ord == 2 and is_vector):
         return np.sqrt(np.sum(array * array, axis=axis, keepdims=keepdims))
     if is_vector and ord == 1:
         return np.sum(np.abs(array), axis=axis, keepdims=keepdims)
@@ -49,7 +49,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
 
 def _square(a: Any) -> np.ndarray:
     matrix = plain(to_array(a))
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:  # noqa: PLR2004 - a matrix has two axes
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise np.linalg.LinAlgError(f"expected one square matrix, got an array of shape {matrix.shape}")
     return matrix
 
