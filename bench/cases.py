@@ -65,9 +65,13 @@ CASES = (
     Case("cart-pole, RK4, N = 100, |u| <= 3, terminal cost", "cartpole", soft=True, model="cartpole", quick=True),
     Case("cart-pole, with terminal constraint", "cartpole", model="cartpole", quick=True),
     Case(
-        "pendulum, RK4, N = 50, |u| <= 3, terminal cost", "pendulum", {"damping": 0.0}, soft=True, model="pendulum",
+        "pendulum, RK4, N = 50, |u| <= 3, terminal cost",
+        "pendulum",
+        {"damping": 0.0},
+        soft=True,
+        model="pendulum",
         quick=True,
-    ),  # fmt: skip
+    ),
     Case("pendulum, with terminal constraint", "pendulum", {"damping": 0.0}, model="pendulum"),
     Case("unicycle, Euler, N = 200", "unicycle", model="unicycle", quick=True),
     Case("quadrotor, 13 states, RK4, N = 100, 0 <= u <= 12", "quadrotor"),

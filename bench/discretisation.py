@@ -1,4 +1,4 @@
-"""A problem as the nonlinear program that every competitor solves: RK4 and held controls, or its own difference equation.
+"""A problem as the nonlinear program that every competitor solves: RK4 with held controls, or the given differences.
 
 Written down once more, apart from the library's own transcription, so that agreement of the costs means something. It
 also is the judge: cost and violation of every answer are computed here, from its states and controls alone.

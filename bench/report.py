@@ -37,7 +37,8 @@ def target_sheet(rows: Sequence[Row]) -> Sheet:
     for row in rows:
         others = "; ".join(f"{name} {quantity(row, value)}" for name, value in row.others.items())
         ratios = "; ".join(f"{value / row.ours:.2g}x" for value in row.others.values() if row.ours)
-        lines.append((row.what, row.anchor, row.target, quantity(row, row.ours), others or "-", ratios or "-", row.note))
+        here = quantity(row, row.ours)
+        lines.append((row.what, row.anchor, row.target, here, others or "-", ratios or "-", row.note))
     head = ("what", "published", "target", "here, now", "other, here, now", "other / ours", "remark")
     return Sheet("How fast", head, tuple(lines))
 
@@ -57,7 +58,7 @@ def solve_sheet(runs: Sequence[Run]) -> Sheet:
             str(run.answer.iterations), duration(run.setup), duration(run.seconds), duration(each),
             "-" if run.ratio is None else f"{run.ratio:.2g}x",
         ))  # fmt: skip
-    head = ("problem", "solver", "status", "cost", "violation", "iterations", "set-up", "solve", "an iteration", "/ ILQR")
+    head = ("problem", "solver", "status", "cost", "violation", "iterations", "set-up", "solve", "iteration", "/ ILQR")
     return Sheet("The same discretised problem from the same guess", head, tuple(lines))
 
 
@@ -65,10 +66,10 @@ def preamble() -> str:
     """Date, machine, versions, and how it was measured."""
     versions = ", ".join(f"{name} {number}" for name, number in package_versions().items())
     return (
-        f"{datetime.date.today().isoformat()}; {describe_machine()}; {versions}. Competitors take turns in one process; "
-        "medians. Cost and violation are computed from the returned trajectory by one judge; multiple shooting starts from "
-        "the states of the guess as well, shooting from its controls alone. Set-up: from the problem to a solver that can "
-        "start, with nothing of it cached."
+        f"{datetime.date.today().isoformat()}; {describe_machine()}; {versions}. Competitors take turns in one process, "
+        "and medians are shown. One judge computes cost and violation from the returned trajectory. Multiple shooting "
+        "starts from the states of the guess as well, shooting from its controls alone. Set-up: from the problem to a "
+        "solver that can start, with nothing of it cached."
     )
 
 
@@ -90,8 +91,10 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     parts = [preamble()]
     for sheet in sheets:
         rule = ("---",) * len(sheet.head)
-        table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (sheet.head, rule, *sheet.lines)]
-        parts.append(f"### {sheet.title}\n\n" + "\n".join(table))
+        lines = (
+            " | ".join(cell.replace("|", "\\|") for cell in line) for line in (sheet.head, rule, *sheet.lines)
+        )
+        parts.append(f"### {sheet.title}\n\n" + "\n".join(f"| {line} |" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,8 +1,8 @@
 """Crocoddyl as a competitor: its C++ solvers on its own C++ models, for the problems that it has models for.
 
-Dynamics come from Pinocchio; a model derived in Python would be called thousands of times an iteration, which says
-nothing about Crocoddyl. Its C++ actuations drive all joints, or all but the first: the cart-pole therefore gets a motor in the
-pole too, clamped to zero by its bounds, and SolverBoxDDP, which honours bounds. Terminal constraints it does not have.
+Dynamics come from Pinocchio: a model derived in Python would be called thousands of times an iteration, which says
+nothing about Crocoddyl. Its C++ actuations drive all joints, or all but the first; the cart-pole therefore gets a motor
+in the pole too, clamped to zero by its bounds, which SolverBoxDDP honours. It has no terminal constraints.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Iterative LQR and differential dynamic programming.
 
-Minimise sum_k L_k(x_k, u_k) + phi(x_N) subject to x_{k+1} = F_k(x_k, u_k), controls in a box, and lower <= c <= upper on
-states and controls. F_k and L_k are a Runge-Kutta step of the dynamics and of the cost under a held control.
+Minimise sum_k L_k(x_k, u_k) + phi(x_N) subject to x_{k+1} = F_k(x_k, u_k), controls in a box, and lower <= c <= upper
+on states and controls. F_k and L_k are a Runge-Kutta step of the dynamics and of the cost under a held control.
 
 Each iteration expands the stages to second order around the current trajectory, sweeps backwards through the Riccati
 recursion for the gains
@@ -9,16 +9,16 @@ recursion for the gains
     du = k + K dx,     k = argmin of q_u'd + 1/2 d'Q_uu d in the box,     K = -Q_uu^-1 Q_ux on the free entries,
 
 and rolls the dynamics out under u + s k + K dx for s = 1, 1/2, ... until the merit falls (Armijo). ILQR leaves the
-curvature of dynamics and constraints out of Q (Gauss-Newton), DDP keeps it. Q_uu is regularised while it is not positive
-definite or no step helps.
+curvature of dynamics and constraints out of Q (Gauss-Newton), DDP keeps it. Q_uu is regularised while it is not
+positive definite or no step helps.
 
 Control bounds are met exactly, by the box in k and by clipping in the rollout; all other constraints by an augmented
 Lagrangian around that loop: when the inner problem is solved to its current accuracy, multipliers become l = r s
 (`trajopt.solvers.kernels.shooting`), and the penalty r grows where infeasibility and complementarity error did not
 fall to a quarter.
 
-Solved means: a full Newton step would change the cost by less than ``tolerance`` (1 + |cost|) (the Newton decrement), and
-no constraint is violated, nor complementarity missed, by more than ``constraint_tolerance``.
+Solved means: a full Newton step would change the cost by less than ``tolerance`` (1 + |cost|) (the Newton decrement),
+and no constraint is violated, nor complementarity missed, by more than ``constraint_tolerance``.
 
 References: Li, Todorov 2004; Tassa, Erez, Todorov 2012; Tassa, Mansard, Todorov 2014; Howell, Jackson, Manchester,
 ALTRO, 2019; Birgin, Martinez 2014. Differs from ALTRO: no projected Newton polish, and bounds on controls are not
@@ -101,7 +101,7 @@ class DifferentialDynamicProgramming(Solver, ABC):
     def __post_init__(self) -> None:
         if self.integrator not in INTEGRATORS:
             raise InvalidProblem(
-                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; correct it."
+                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; pick one."
             )
         for name in ("tolerance", "constraint_tolerance", "iterations", "largest_penalty", "shortest_step"):
             if not getattr(self, name) > 0:
@@ -128,7 +128,7 @@ class ILQR(DifferentialDynamicProgramming):
 @final
 @dataclass(frozen=True)
 class DDP(DifferentialDynamicProgramming):
-    """Differential dynamic programming: as `ILQR`, with the curvature of dynamics and constraints (full second order)."""
+    """Differential dynamic programming: as `ILQR`, with the curvature of dynamics and constraints (second order)."""
 
     __doc__ = f"{__doc__}\n{DifferentialDynamicProgramming.__doc__}"
     second_order: ClassVar[bool] = True
@@ -137,16 +137,17 @@ class DDP(DifferentialDynamicProgramming):
 class _Run:
     """Arrays and progress of one solve."""
 
-    def __init__(self, solver: DifferentialDynamicProgramming, problem: Problem, stages: Stages, guess: Trajectory) -> None:
+    def __init__(
+        self, solver: DifferentialDynamicProgramming, problem: Problem, stages: Stages, guess: Trajectory
+    ) -> None:
         self.solver, self.problem, self.guess = solver, problem, guess
         n, nx, nu = problem.horizon.steps, problem.nx, problem.nu
         nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu
         self.functions = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
         self.stages = stages
         self.data = problem_data(problem, stages, guess.t)
-        self.current, self.candidate = (
-            shooting.Rollout(np.zeros((n + 1, nx)), np.zeros((n, nu)), np.zeros((n, nc)), np.zeros(ne)) for _ in range(2)
-        )
+        shapes = [(n + 1, nx), (n, nu), (n, nc), (ne,)]
+        self.current, self.candidate = (shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(2))
         self.current.x[0] = self.candidate.x[0] = problem.initial_values
         self.penalty = shooting.Penalty(np.zeros((n, nc)), np.zeros(ne), np.ones(1))
         self.expansion = shooting.Expansion(
@@ -156,18 +157,10 @@ class _Run:
         self.rows = shooting.ConstraintWork(
             np.zeros((nc, nz)), np.zeros((ne, nx)), np.zeros(nc), np.zeros(ne), np.zeros((nz, nz)), np.zeros(1)
         )
-        shapes = [(nx,), (nx, nx), (nz,), (nz, nz), (nx, nz), (nu, nx), (nu, nu), (nu,), (nu,), (nu,)]
-        self.work = ddp.Work(
-            *(np.zeros(shape) for shape in shapes),
-            np.zeros(nu, np.int64),
-            np.zeros((nu, nu)),
-            np.zeros(nu),
-            np.zeros(nu),
-            np.zeros(nu),
-        )
+        self.work = ddp.make_work(nx, nu)
         self.state = ddp.State(*(np.ones(nu) if name == "scale" else np.zeros(1) for name in ddp.State._fields))
         self.constrained = nc * n + ne > 0
-        # The first inner problems are solved loosely: their multipliers are guesses anyway (inexact augmented Lagrangian).
+        # The first inner problems are solved loosely: their multipliers are guesses anyway (inexact method).
         self.inner_tolerance = max(solver.tolerance, 1e-3) if self.constrained else solver.tolerance
         self.previous_error = math.inf
         self.little_gains = 0
@@ -214,9 +207,9 @@ class _Run:
         """One inner iteration, and an update of the multipliers when the inner problem is solved."""
         before = self.state.merit[0]
         verdict = ddp.iterate(
-            self.functions, self.data, self.current, self.candidate, self.penalty, self.expansion, self.gains, self.rows,
-            self.work, self.state, self.inner_tolerance, self.solver.shortest_step, self.solver.second_order,
-            self.expanded,
+            self.functions, self.data, self.current, self.candidate, self.penalty, self.expansion, self.gains,
+            self.rows, self.work, self.state, self.inner_tolerance, self.solver.shortest_step,
+            self.solver.second_order, self.expanded,
         )  # fmt: skip
         self.expanded = verdict == ddp.REJECTED
         status = None
@@ -244,7 +237,8 @@ class _Run:
         if not self.constrained:
             return Status.SOLVED if converged else Status.STALLED
         _, error = shooting.measure_all(self.data, self.current, self.penalty)
-        if error <= self.solver.constraint_tolerance and (self.inner_tolerance <= self.solver.tolerance or not converged):
+        tight = self.inner_tolerance <= self.solver.tolerance
+        if error <= self.solver.constraint_tolerance and (tight or not converged):
             return Status.SOLVED if converged else Status.STALLED
         shooting.update_multipliers(self.data, self.current, self.penalty)
         if error > max(0.25 * self.previous_error, self.solver.constraint_tolerance):

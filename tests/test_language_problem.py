@@ -95,6 +95,16 @@ BAD_INPUT = {
         lambda: make(constraints=[to.TerminalConstraint([0.0])]),
         ["target of 1 entries", "2 were expected"],
     ),
+    "a constraint outside a list": (lambda: make(constraints=to.Bounds(control=(0, 1))), ["brackets"]),
+    "a target that is text": (lambda: to.TerminalConstraint("up"), ["'up'", "finite numbers"]),
+    "a duration that is text": (lambda: to.Horizon("long", steps=3), ["duration='long'", "number"]),
+    "no steps": (lambda: to.Horizon(1.0, steps=None), ["steps=None"]),
+    "a size that is text": (lambda: to.ContinuousDynamics(oscillator, nx="two", nu=1), ["nx=two", "whole number"]),
+    "parameters in a list": (lambda: make(parameters=[1.0]), ["[1.0]", "dictionary"]),
+    "an array for a number": (
+        lambda: make(dynamics=to.ContinuousDynamics(lambda x, u: np.array([x[1], u]), nx=2, nu=1)),
+        ["shape (1,)", "u[0]"],
+    ),
     "an empty target": (lambda: to.TerminalConstraint([None, None]), ["at least one number"]),
     "names twice": (lambda: to.ContinuousDynamics(oscillator, states=["a", "a"], nu=1), ["distinct names"]),
 }

@@ -126,7 +126,10 @@ class TerminalConstraint(FunctionConstraint):
             object.__setattr__(self, "target", None)
             self._set(target_or_g, TERMINAL, lower, upper, name, "terminal")
             return
-        entries = [None if value is None else float(value) for value in np.atleast_1d(np.asarray(target_or_g, object))]
+        try:
+            entries = [None if v is None else float(v) for v in np.atleast_1d(np.asarray(target_or_g, object))]
+        except (TypeError, ValueError):
+            entries = []
         fixed = [i for i, value in enumerate(entries) if value is not None]
         if not fixed or any(not np.isfinite(entries[i]) for i in fixed):  # type: ignore[arg-type]
             raise InvalidProblem(

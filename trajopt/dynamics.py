@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import numpy as np
+
 from trajopt.errors import InvalidProblem
 from trajopt.signature import STAGE, UserFunction
 
@@ -90,11 +92,11 @@ def _names(
     if size is None and names is None:
         raise InvalidProblem(f"neither {size_name} nor {what} was given, but one of the two was expected; add it.")
     if names is None:
-        if isinstance(size, bool) or int(size) != size or size < least:  # type: ignore[arg-type]
+        if not isinstance(size, int | float | np.number) or isinstance(size, bool) or int(size) != size or size < least:
             raise InvalidProblem(
                 f"{size_name}={size} was given, but a whole number >= {least} was expected; correct it."
             )
-        return tuple(f"{prefix}{i}" for i in range(int(size)))  # type: ignore[arg-type]
+        return tuple(f"{prefix}{i}" for i in range(int(size)))
     if size is not None and size != len(names):
         raise InvalidProblem(
             f"{size_name}={size} and {len(names)} names in {what} were given, but equal numbers were expected; "

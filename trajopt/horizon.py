@@ -84,7 +84,12 @@ class Horizon:
     start: float | Free = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or self.steps != int(self.steps) or self.steps < 1:
+        for what, value in (("duration", self.duration), ("start", self.start), ("steps", self.steps)):
+            if not isinstance(value, Free | int | float | np.number | None):
+                raise InvalidProblem(
+                    f"Horizon got {what}={value!r}, but a number was expected; write for example Horizon(5.0, steps=100)."
+                )
+        if isinstance(self.steps, bool | Free | None) or self.steps != int(self.steps) or self.steps < 1:
             raise InvalidProblem(
                 f"Horizon got steps={self.steps}, but a positive whole number was expected; "
                 "write for example Horizon(5.0, steps=100)."

@@ -31,10 +31,6 @@ class ParameterLayout:
     @classmethod
     def of(cls, parameters: Mapping[str, Any] | None) -> ParameterLayout:
         """Layout of what the user gave as ``parameters=``."""
-        if parameters is not None and not isinstance(parameters, Mapping):
-            raise InvalidProblem(
-                f"parameters={parameters!r} was given, but a dictionary was expected; write {{'mass': 1.0}}."
-            )
         shapes, free = {}, set()
         for name, value in (parameters or {}).items():
             if not isinstance(name, str) or not name.isidentifier():

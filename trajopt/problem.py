@@ -125,6 +125,14 @@ class Problem:
             raise InvalidProblem(
                 f"horizon={self.horizon!r} was given, but a Horizon was expected; write Horizon(5.0, steps=100)."
             )
+        if isinstance(self.constraints, Constraint) or not isinstance(self.constraints, Iterable):
+            raise InvalidProblem(
+                f"constraints={self.constraints!r} was given, but a list of constraints was expected; put it in brackets."
+            )
+        if self.parameters is not None and not isinstance(self.parameters, Mapping):
+            raise InvalidProblem(
+                f"parameters={self.parameters!r} was given, but a dictionary was expected; write {{'mass': 1.0}}."
+            )
         for constraint in tuple(self.constraints):
             if not isinstance(constraint, Constraint):
                 raise InvalidProblem(

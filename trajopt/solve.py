@@ -91,7 +91,7 @@ def _run(problem: Problem, solver: Solver, start: Any, monitor: Monitor) -> tupl
 def _finish(problem: Problem, solver: Solver, outcome: Outcome, monitor: Monitor, raise_on_failure: bool) -> Solution:
     solution = Solution(
         problem=problem,
-        solver=repr(solver),
+        solver=str(solver),
         status=outcome.status,
         trajectory=outcome.trajectory,
         cost=outcome.cost,
@@ -103,5 +103,5 @@ def _finish(problem: Problem, solver: Solver, outcome: Outcome, monitor: Monitor
         detail=outcome.detail,
     )
     if raise_on_failure and not solution.success:
-        raise SolveFailed(f"{solver!r} ended with status {solution.status}: {solution.message}", solution)
+        raise SolveFailed(f"{solver} ended with status {solution.status}: {solution.message}", solution)
     return solution

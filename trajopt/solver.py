@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,6 +62,16 @@ class Solver(ABC):
 
     handles: ClassVar[frozenset[Feature]]
     preference: ClassVar[int] = 0
+
+    def __str__(self) -> str:
+        """The solver with those settings that are not the defaults."""
+        changed = []
+        for setting in fields(self):  # type: ignore[arg-type]
+            default = setting.default if setting.default_factory is MISSING else setting.default_factory()
+            value = getattr(self, setting.name)
+            if value is not default and repr(value) != repr(default):
+                changed.append(f"{setting.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     @abstractmethod
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:

@@ -12,14 +12,44 @@ Reference: Tassa, Mansard, Todorov, Control-limited differential dynamic program
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trajopt.lowering.kernel import kernel
+
+Array = NDArray[np.float64]
 
 STEPS = 100
 """Projected Newton steps at most; the paper's limit. Two or three are usual."""
 
 
-@kernel(forceinline=True)
+class Box(NamedTuple):
+    """A program and its work.
+
+    ``Q`` (m, m), ``q`` (m), ``lower``, ``upper`` (m), infinite where free; ``free`` (m), whose first entries become the
+    indices of the entries off their bounds; ``L`` (m, m), which becomes the Cholesky factor of their block of Q; and
+    ``gradient``, ``trial`` (m).
+    """
+
+    Q: Array
+    q: Array
+    lower: Array
+    upper: Array
+    free: NDArray[np.int64]
+    L: Array
+    gradient: Array
+    trial: Array
+
+
+def make_box(m: int) -> Box:
+    """Room for a program of m variables."""
+    vectors = [np.zeros(m) for _ in range(5)]
+    return Box(np.zeros((m, m)), *vectors[:3], np.zeros(m, np.int64), np.zeros((m, m)), *vectors[3:])
+
+
+@kernel(forceinline=True, _nrt=False)
 def factor_free(Q, free, count, L):
     """Cholesky factor L of the block of Q with rows and columns ``free[:count]``; False unless positive definite.
 
@@ -39,7 +69,7 @@ def factor_free(Q, free, count, L):
     return True
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def solve_factored(L, count, b):
     """Solve L L' y = b in place, for the first ``count`` entries."""
     for i in range(count):
@@ -54,7 +84,7 @@ def solve_factored(L, count, b):
         b[i] = value * L[i, i]
 
 
-@kernel
+@kernel(forceinline=True, _nrt=False)
 def objective(Q, q, d):
     """1/2 d'Qd + q'd."""
     total = 0.0
@@ -66,7 +96,7 @@ def objective(Q, q, d):
     return total
 
 
-@kernel
+@kernel(forceinline=True, _nrt=False)
 def find_free(Q, q, lower, upper, d, free, gradient):
     """Gradient at d, and the entries that are not clamped; returns their number."""
     count = 0
@@ -82,82 +112,65 @@ def find_free(Q, q, lower, upper, d, free, gradient):
     return count
 
 
-@kernel
-def solve_box_qp(Q, q, lower, upper, d, free, L, gradient, trial):
-    """Minimise in the box, starting from d, which becomes the answer.
+@kernel(_nrt=False)
+def solve_box_qp(row, solution, box):
+    """Minimise in the box, starting from ``solution[row]`` (any numbers), which becomes the answer.
 
-    Parameters
-    ----------
-    Q, q
-        (m, m) symmetric, (m,).
-    lower, upper
-        (m,), infinite where free.
-    d
-        (m,) start, any numbers; overwritten.
-    free
-        (m,) integers; the first entries become the indices of the entries off their bounds.
-    L
-        (m, m); becomes the Cholesky factor of the free block of Q.
-    gradient, trial
-        (m,) work.
-
-    Returns
-    -------
-    int
-        Number of free entries, or -1 when the free block is not positive definite.
+    Returns the number of free entries, or -1 when their block of Q is not positive definite.
     """
+    Q, q, free, gradient, trial = box.Q, box.q, box.free, box.gradient, box.trial
+    d = solution[row]
     m = d.shape[0]
     for i in range(m):
-        d[i] = min(max(d[i], lower[i]), upper[i])
-    value = objective(Q, q, d)
+        d[i] = min(max(d[i], box.lower[i]), box.upper[i])
+    solved = False
     for _ in range(STEPS):
-        count = find_free(Q, q, lower, upper, d, free, gradient)
-        if not factor_free(Q, free, count, L):
+        count = find_free(Q, q, box.lower, box.upper, d, free, gradient)
+        if not factor_free(Q, free, count, box.L):
             return -1
-        if count == 0:
-            return 0
+        # A full step is the exact minimum over the entries that were free (marked in trial), unless a clamp lets go.
+        settled = solved
+        for a in range(count):
+            settled = settled and trial[free[a]] == 1.0
+        if count == 0 or settled:
+            return count
         for a in range(count):
             trial[a] = -gradient[free[a]]
-        solve_factored(L, count, trial)
+        solve_factored(box.L, count, trial)
         slope = 0.0
-        for a in range(count):
-            slope += trial[a] * gradient[free[a]]
-            gradient[free[a]] = trial[a]  # from here on the Newton direction
-        inside = True
+        solved = True
         for a in range(count):
             i = free[a]
-            inside = inside and lower[i] <= d[i] + gradient[i] <= upper[i]
-        if inside:
-            # The full step is the exact minimum over the free entries; it is the answer unless a clamp lets go.
+            slope += trial[a] * gradient[i]
+            gradient[i] = trial[a]  # from here on the Newton direction
+            solved = solved and box.lower[i] <= d[i] + trial[a] <= box.upper[i]
+        if solved:
+            for i in range(m):
+                trial[i] = 0.0
             for a in range(count):
                 d[free[a]] += gradient[free[a]]
-            before = count
-            count = find_free(Q, q, lower, upper, d, free, trial)
-            if count <= before:
-                return count if factor_free(Q, free, count, L) else -1
-            value = objective(Q, q, d)
-            continue
-        if not project_step(Q, q, lower, upper, d, free, count, gradient, trial, value, slope):
-            break  # the decrease is below rounding
-        value = objective(Q, q, d)
-    count = find_free(Q, q, lower, upper, d, free, gradient)
-    return count if factor_free(Q, free, count, L) else -1
+                trial[free[a]] = 1.0
+        elif not project_step(d, count, slope, box):
+            return count  # the decrease is below rounding
+    count = find_free(Q, q, box.lower, box.upper, d, free, gradient)
+    return count if factor_free(Q, free, count, box.L) else -1
 
 
-@kernel
-def project_step(Q, q, lower, upper, d, free, count, direction, trial, value, slope):
-    """Projected Armijo backtracking along the free part of ``direction``; moves d and returns True on decrease."""
-    m = d.shape[0]
+@kernel(_nrt=False)
+def project_step(d, count, slope, box):
+    """Projected Armijo backtracking along the direction in ``gradient``; moves d and returns True on decrease."""
+    direction, trial = box.gradient, box.trial
+    value = objective(box.Q, box.q, d)
     length = 1.0
     while length > 1e-10:  # a shorter step changes d by less than its rounding
-        for i in range(m):
+        for i in range(d.shape[0]):
             trial[i] = d[i]
         for a in range(count):
-            i = free[a]
-            trial[i] = min(max(d[i] + length * direction[i], lower[i]), upper[i])
-        if objective(Q, q, trial) <= value + 0.1 * length * slope:
+            i = box.free[a]
+            trial[i] = min(max(d[i] + length * direction[i], box.lower[i]), box.upper[i])
+        if objective(box.Q, box.q, trial) <= value + 0.1 * length * slope:
             changed = False
-            for i in range(m):
+            for i in range(d.shape[0]):
                 changed = changed or trial[i] != d[i]
                 d[i] = trial[i]
             return changed

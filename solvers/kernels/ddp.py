@@ -1,26 +1,24 @@
 """One iteration of iLQR or DDP: expand, sweep backwards, search along the new gains, accept or reject.
 
-The regularisation is relative to each control's largest entry on the diagonal of Q_uu, so that units change nothing; its
-schedule is that of Tassa, Erez, Todorov, IROS 2012, section F, but a short step does not lower it. A step is accepted when the merit falls by at least
-1e-4 of what the quadratic model predicts for its length (Armijo; Nocedal, Wright 2006, section 3.1).
+The regularisation is relative to each control's largest entry on the diagonal of Q_uu, so that units change nothing;
+its schedule is that of Tassa, Erez, Todorov, IROS 2012, section F, but a short step does not lower it. A step is
+accepted when the merit falls by at least 1e-4 of what the quadratic model predicts for its length (Armijo; Nocedal,
+Wright 2006, section 3.1).
+
+Every kernel is compiled without Numba's reference counts (``_nrt=False``): counting the arrays that a kernel hands to
+another took more time than its arithmetic, and without them whatever would allocate does not compile.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.lowering.kernel import kernel
-from trajopt.solvers.kernels.riccati import (
-    action_value,
-    linear_gap,
-    minimise_action,
-    predicted_change,
-    update_value,
-)
+from trajopt.solvers.kernels.box_qp import Box, make_box
+from trajopt.solvers.kernels.riccati import action_value, linear_gap, minimise_action, update_value
 from trajopt.solvers.kernels.shooting import expand_end, expand_stage, simulate
 
 Array = NDArray[np.float64]
@@ -34,6 +32,7 @@ ACCEPTED, CONVERGED, REJECTED, STALLED = 0, 1, 2, 3
 SMALLEST, LARGEST, GROWTH = 1e-8, 1e10, 2.0
 """Limits of the relative regularisation (below the smallest it is zero) and the factor that its change grows by."""
 
+
 class Gains(NamedTuple):
     """The law u + k + K dx: k (N, nu), K (N, nu, nx); ``costate`` (N+1, nx) is the value function's gradient."""
 
@@ -43,7 +42,10 @@ class Gains(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work of the backward pass: value v (nx), V (nx, nx); q (nz), Q (nz, nz), T (nx, nz); the rest of size nu."""
+    """Work of the backward pass: value v (nx), V (nx, nx); q (nz), Q (nz, nz), T (nx, nz), Tu (nu, nx).
+
+    And ``Quu`` (nu, nu), ``box`` for the minimisation, ``largest`` (nu) diagonal entries of Q_uu so far.
+    """
 
     v: Array
     V: Array
@@ -52,14 +54,15 @@ class Work(NamedTuple):
     T: Array
     Tu: Array
     Quu: Array
-    qu: Array
-    low: Array
-    high: Array
-    free: NDArray[np.int64]
-    L: Array
-    gradient: Array
-    trial: Array
+    box: Box
     largest: Array
+
+
+def make_work(nx: int, nu: int) -> Work:
+    """Work for states and controls of these sizes."""
+    nz = nx + nu
+    shapes = [(nx,), (nx, nx), (nz,), (nz, nz), (nx, nz), (nu, nx), (nu, nu)]
+    return Work(*(np.zeros(shape) for shape in shapes), make_box(nu), np.zeros(nu))
 
 
 class State(NamedTuple):
@@ -74,7 +77,7 @@ class State(NamedTuple):
     length: Array
 
 
-@kernel
+@kernel(_nrt=False)
 def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, work, state, second_order):
     """Backward pass over all stages.
 
@@ -93,24 +96,24 @@ def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, 
     for s in range(steps - 1, -1, -1):
         if second_order:
             expand_stage(s, functions, data, rollout, work.v, penalty, expansion, constraint_work, second_order)
-        action_value(s, expansion.F, expansion.g, expansion.H, work.v, work.V, work.q, work.Q, work.T)
+        action_value(s, expansion.F, expansion.g, expansion.H, work.v, work.V, work.q, work.Q, work.T, work.Quu)
         for i in range(nu):
-            work.largest[i] = max(work.largest[i], abs(work.Q[nx + i, nx + i]))
-        if not minimise_action(s, work.q, work.Q, state.regularisation[0], state.scale, data.lower, data.upper, rollout.u, gains.k,
-                               gains.K, work.Quu, work.qu, work.low, work.high, work.free, work.L, work.gradient,
-                               work.trial):  # fmt: skip
+            work.largest[i] = max(work.largest[i], abs(work.Quu[i, i]))
+        if not minimise_action(s, work.q, work.Q, work.Quu, state.regularisation[0], state.scale, data.lower,
+                               data.upper, rollout.u, gains.k, gains.K, work.box):  # fmt: skip
             return False, linear, quadratic, gap
-        one, other = predicted_change(s, work.q, work.Q, gains.k)
+        gap += linear_gap(s, work.box.q, data.lower, data.upper, rollout.u)
+        one, other = update_value(
+            s, work.q, work.Q, work.Quu, gains.k, gains.K, work.v, work.V, work.Tu, work.box.trial
+        )
         linear += one
         quadratic += other
-        gap += linear_gap(s, work.q, data.lower, data.upper, rollout.u)
-        update_value(s, work.q, work.Q, gains.k, gains.K, work.v, work.V, work.Tu)
         for i in range(nx):
             gains.costate[s, i] = work.v[i]
     return True, linear, quadratic, gap
 
 
-@kernel
+@kernel(_nrt=False)
 def set_scale(work, state):
     """Regularise each control relative to its largest curvature; one that has none borrows from the others."""
     most = 0.0
@@ -120,14 +123,14 @@ def set_scale(work, state):
         state.scale[i] = work.largest[i] if work.largest[i] > 0.0 else max(most, 1.0)
 
 
-@kernel
+@kernel(_nrt=False)
 def raise_regularisation(state):
     """Make the next attempt more cautious."""
     state.change[0] = max(GROWTH, state.change[0] * GROWTH)
     state.regularisation[0] = max(SMALLEST, state.regularisation[0] * state.change[0])
 
 
-@kernel
+@kernel(_nrt=False)
 def lower_regularisation(state):
     """Make the next attempt bolder."""
     state.change[0] = min(1.0 / GROWTH, state.change[0] / GROWTH)
@@ -136,7 +139,7 @@ def lower_regularisation(state):
         state.regularisation[0] = 0.0
 
 
-@kernel
+@kernel(_nrt=False)
 def expand_all(functions, data, rollout, penalty, expansion, gains, constraint_work, second_order):
     """Quadratic models of all stages; with full second order the stages are expanded in the sweep instead."""
     expand_end(functions, data, rollout, penalty, expansion, constraint_work, second_order)
@@ -145,16 +148,24 @@ def expand_all(functions, data, rollout, penalty, expansion, gains, constraint_w
             expand_stage(s, functions, data, rollout, gains.costate[s + 1], penalty, expansion, constraint_work, False)
 
 
-@kernel
+@kernel(_nrt=False)
 def copy_rollout(source, target):
     """Copy every array."""
-    target.x[:] = source.x
-    target.u[:] = source.u
-    target.path[:] = source.path
-    target.end[:] = source.end
+    copy(source.x, target.x)
+    copy(source.u, target.u)
+    copy(source.path, target.path)
+    copy(source.end, target.end)
 
 
-@kernel
+@kernel(_nrt=False)
+def copy(source, target):
+    """Copy element by element: an assignment of whole arrays would allocate, lest they overlap."""
+    flat_source, flat_target = source.reshape(source.size), target.reshape(target.size)
+    for i in range(flat_source.size):
+        flat_target[i] = flat_source[i]
+
+
+@kernel(_nrt=False)
 def search(functions, data, current, candidate, penalty, gains, constraint_work, state, linear, quadratic, shortest):
     """Backtrack along the gains; on success ``current`` and the state's cost and merit are the new ones."""
     length = 1.0
@@ -169,7 +180,7 @@ def search(functions, data, current, candidate, penalty, gains, constraint_work,
     return False
 
 
-@kernel
+@kernel(_nrt=False)
 def iterate(functions, data, current, candidate, penalty, expansion, gains, constraint_work, work, state,
             tolerance, shortest, second_order, expanded):  # fmt: skip
     """One iteration; ``expanded`` tells that the quadratic models of the current trajectory are already there.

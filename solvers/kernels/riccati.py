@@ -7,10 +7,12 @@ V(dx) = v'dx + 1/2 dx'V dx at k + 1, the action value is
 
 its minimum over lower <= u + du <= upper is du = k + K dx (K is zero in rows at a bound), and
 
-    v <- q_x + K'Q_uu k + K'q_u + Q_xu k,     V <- Q_xx + K'Q_uu K + K'Q_ux + Q_xu K.
+    v <- q_x + K'(Q_uu k + q_u) + Q_xu k,     V <- Q_xx + K'(Q_uu K + Q_ux) + Q_xu K.
 
-The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s along k changes the
+The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s anz k changes the
 cost by s (sum of q_u'k) + s^2/2 (sum of k'Q_uu k) to second order.
+
+Of the symmetric matrices H and Q, only the lower triangles are read and written, but for Q_uu, which is whole.
 
 Reference: Tassa, Erez, Todorov, IROS 2012, eqs. 11a-11c; Tassa, Mansard, Todorov, ICRA 2014.
 """
@@ -21,122 +23,115 @@ import math
 
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.box_qp import factor_free, solve_box_qp, solve_factored
+from trajopt.solvers.kernels.rows import combine_rows
 
 
-@kernel(forceinline=True)
-def action_value(s, F, g, H, v, V, q, Q, T):
+@kernel(forceinline=True, _nrt=False)
+def action_value(s, F, g, H, v, V, q, Q, T, Quu):
     """q = g + F'v and Q = H + F'VF of stage ``s``, with T = VF as work."""
     nx, nz = T.shape
-    # Inner loops run along rows: the terms of a row are independent of each other, those of a dot product are not.
-    for i in range(nz):
-        q[i] = g[s, i]
+    first = s * nx * nz
+    combine_rows(q, 0, 1.0, g, s * nz, 1.0, v, 0, 1, F, first, nz, nx, nz)
     for i in range(nx):
-        for j in range(nz):
-            q[j] += F[s, i, j] * v[i]
-            T[i, j] = V[i, 0] * F[s, 0, j]
-        for a in range(1, nx):
-            for j in range(nz):
-                T[i, j] += V[i, a] * F[s, a, j]
+        combine_rows(T, i * nz, V[i, 0], F, first, 1.0, V, i * nx + 1, 1, F, first + nz, nz, nx - 1, nz)
     for i in range(nz):
-        for j in range(nz):
-            Q[i, j] = H[s, i, j]
-        for a in range(nx):
-            for j in range(nz):
-                Q[i, j] += F[s, a, i] * T[a, j]
+        combine_rows(Q, i * nz, 1.0, H, (s * nz + i) * nz, 1.0, F, first + i, nz, T, 0, nz, nx, i + 1)
+    for i in range(nz - nx):
+        for j in range(i + 1):
+            Quu[i, j] = Quu[j, i] = Q[nx + i, nx + j]
 
 
-@kernel(forceinline=True)
-def minimise_action(s, q, Q, regularisation, scale, lower, upper, u, k, K, Quu, qu, low, high, free, L, gradient, trial):
-    """Gains k[s], K[s] within the bounds; returns False when Q_uu is not positive definite."""
+@kernel(forceinline=True, _nrt=False)
+def minimise_action(s, q, Q, Quu, regularisation, scale, lower, upper, u, k, K, box):
+    """Gains k[s], K[s] within the bounds; returns False when Q~_uu is not positive definite."""
     nu, nx = K.shape[1], K.shape[2]
     for i in range(nu):
-        qu[i] = q[nx + i]
-        low[i] = lower[i] - u[s, i]
-        high[i] = upper[i] - u[s, i]
-        free[i] = i
+        box.q[i] = q[nx + i]
+        box.lower[i] = lower[i] - u[s, i]
+        box.upper[i] = upper[i] - u[s, i]
+        box.free[i] = i
         for j in range(nu):
-            Quu[i, j] = Q[nx + i, nx + j]
-        Quu[i, i] += regularisation * scale[i]
+            box.Q[i, j] = Quu[i, j]
+        box.Q[i, i] += regularisation * scale[i]
     count = nu
-    inside = factor_free(Quu, free, nu, L)
+    inside = factor_free(box.Q, box.free, nu, box.L)
     if inside:  # the box is rarely in the way: try the plain Newton step before the quadratic program
         for i in range(nu):
-            trial[i] = -qu[i]
-        solve_factored(L, nu, trial)
+            box.trial[i] = -box.q[i]
+        solve_factored(box.L, nu, box.trial)
         for i in range(nu):
-            inside = inside and low[i] <= trial[i] <= high[i]
-            gradient[i] = trial[i]
+            inside = inside and box.lower[i] <= box.trial[i] <= box.upper[i]
+            box.gradient[i] = box.trial[i]
     if inside:
         for i in range(nu):
-            k[s, i] = gradient[i]
+            k[s, i] = box.gradient[i]
     else:
-        count = solve_box_qp(Quu, qu, low, high, k[s], free, L, gradient, trial)
+        count = solve_box_qp(s, k, box)
         if count < 0:
             return False
-        for i in range(nu):
-            for j in range(nx):
-                K[s, i, j] = 0.0
-    for a in range(count):  # forward, then backward substitution, on all columns at once
-        for j in range(nx):
-            K[s, free[a], j] = -Q[nx + free[a], j]
-        for b in range(a):
-            for j in range(nx):
-                K[s, free[a], j] -= L[a, b] * K[s, free[b], j]
-        for j in range(nx):
-            K[s, free[a], j] *= L[a, a]
-    for a in range(count - 1, -1, -1):
-        for b in range(a + 1, count):
-            for j in range(nx):
-                K[s, free[a], j] -= L[b, a] * K[s, free[b], j]
-        for j in range(nx):
-            K[s, free[a], j] *= L[a, a]
+    solve_gains(s, Q, box.L, box.free, count, K)
     return True
 
 
-@kernel(forceinline=True)
-def update_value(s, q, Q, k, K, v, V, T):
-    """v and V before stage ``s``, for the gains that will be applied; T is work (nu, nx)."""
-    nu, nx = T.shape
-    for i in range(nu):  # T = Q_uu K + Q_ux
-        for j in range(nx):
-            value = Q[nx + i, j]
-            for a in range(nu):
-                value += Q[nx + i, nx + a] * K[s, a, j]
-            T[i, j] = value
-    for i in range(nx):
-        value = q[i]
-        for a in range(nu):  # K'(Q_uu k + q_u) + Q_xu k
-            value += K[s, a, i] * q[nx + a] + T[a, i] * k[s, a]
-        v[i] = value
-        for j in range(i + 1):
-            value = Q[i, j]
-            for a in range(nu):
-                value += K[s, a, i] * T[a, j] + Q[i, nx + a] * K[s, a, j]
-            V[i, j] = value
-            V[j, i] = value
+@kernel(forceinline=True, _nrt=False)
+def solve_gains(s, Q, L, free, count, K):
+    """K[s] = -Q_uu^-1 Q_ux in the free rows, from the factor of their block, and zero in the others."""
+    nu, nx = K.shape[1], K.shape[2]
+    nz, first = nx + nu, s * nu * nx
+    for a in range(count):  # all columns at once, in the first rows
+        row = (nx + free[a]) * nz
+        combine_rows(K, first + a * nx, -L[a, a], Q, row, -L[a, a], L, a * nu, 1, K, first, nx, a, nx)
+    for a in range(count - 1, -1, -1):
+        row = first + a * nx
+        combine_rows(K, row, L[a, a], K, row, -L[a, a], L, (a + 1) * nu + a, nu, K, row + nx, nx, count - 1 - a, nx)
+    if count == nu:
+        return
+    a = count - 1
+    for i in range(nu - 1, -1, -1):  # from the end, because free[a] >= a
+        if a >= 0 and free[a] == i:
+            for j in range(nx):
+                K[s, i, j] = K[s, a, j]
+            a -= 1
+        else:
+            for j in range(nx):
+                K[s, i, j] = 0.0
 
 
-@kernel(forceinline=True)
-def predicted_change(s, q, Q, k):
-    """q_u'k and k'Q_uu k of stage ``s``."""
-    nu = k.shape[1]
-    nx = q.shape[0] - nu
+@kernel(forceinline=True, _nrt=False)
+def update_value(s, q, Q, Quu, k, K, v, V, T, w):
+    """v and V before stage ``s`` for the gains that will be applied, with work T (nu, nx) and w (nu).
+
+    Returns q_u'k and k'Q_uu k.
+    """
+    nu, nx = K.shape[1], K.shape[2]
+    nz, first = nx + nu, s * nu * nx
     linear, quadratic = 0.0, 0.0
-    for i in range(nu):
-        linear += q[nx + i] * k[s, i]
+    for i in range(nu):  # w = Q_uu k + q_u
+        slope = 0.0
         for j in range(nu):
-            quadratic += k[s, i] * Q[nx + i, nx + j] * k[s, j]
+            slope += Quu[i, j] * k[s, j]
+        linear += q[nx + i] * k[s, i]
+        quadratic += slope * k[s, i]
+        w[i] = slope + q[nx + i]
+    for i in range(nu):  # T = Q_uu K + Q_ux
+        combine_rows(T, i * nx, 1.0, Q, (nx + i) * nz, 1.0, Quu, i * nu, 1, K, first, nx, nu, nx)
+    combine_rows(v, 0, 1.0, q, 0, 1.0, w, 0, 1, K, first, nx, nu, nx)
+    combine_rows(v, 0, 1.0, v, 0, 1.0, k, s * nu, 1, Q, nx * nz, nz, nu, nx)
+    for i in range(nx):
+        combine_rows(V, i * nx, 1.0, Q, i * nz, 1.0, K, first + i, nx, T, 0, nx, nu, i + 1)
+        combine_rows(V, i * nx, 1.0, V, i * nx, 1.0, Q, nx * nz + i, nz, K, first, nx, nu, i + 1)
+    for i in range(nx):
+        for j in range(i):
+            V[j, i] = V[i, j]
     return linear, quadratic
 
 
-@kernel(forceinline=True)
-def linear_gap(s, q, lower, upper, u):
+@kernel(forceinline=True, _nrt=False)
+def linear_gap(s, qu, lower, upper, u):
     """How far q_u'du can fall within the bounds of stage ``s``, or where there are none, within 1 + |u|."""
     gap = 0.0
-    nu = u.shape[1]
-    nx = q.shape[0] - nu
-    for i in range(nu):
-        slope = q[nx + i]
+    for i in range(qu.shape[0]):
+        slope = qu[i]
         room = u[s, i] - lower[i] if slope > 0.0 else upper[i] - u[s, i]
         if room == math.inf:
             room = 1.0 + abs(u[s, i])

@@ -3,7 +3,7 @@
 Constraints lower <= c <= upper enter as an augmented Lagrangian. With multipliers l and penalty r, a row's shifted
 residual is s = y - clip(y, lower, upper), y = c + l / r, and the row adds
 
-    r/2 s^2 - l^2 / (2r)   to the merit,    r s grad c   to its gradient,    r grad c grad c'   to its Hessian if s != 0.
+    r/2 s^2 - l^2 / (2r)  to the merit,    r s grad c  to its gradient,    r grad c grad c'  to its Hessian if s != 0.
 
 Equalities (lower == upper) and both kinds of inequality are one formula. The new multiplier is r s, and |s - l / r| is
 the larger of infeasibility and complementarity error, which is what convergence is judged by.
@@ -37,7 +37,7 @@ class Functions(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Numbers of the problem: ``times`` (N, 2) of (t_k, h) and (tf, h) in ``end_time`` (2); packed parameters; limits."""
+    """Numbers of the problem: ``times`` (N, 2) of (t_k, h); (tf, h) in ``end_time`` (2); packed parameters; limits."""
 
     times: Array
     end_time: Array
@@ -88,7 +88,7 @@ class ConstraintWork(NamedTuple):
     cost: Array
 
 
-@kernel
+@kernel(_nrt=False)
 def shifted_residual(value, multiplier, weight, lower, upper):
     """How far value + multiplier / weight lies outside [lower, upper], with sign."""
     shifted = value + multiplier / weight
@@ -99,7 +99,7 @@ def shifted_residual(value, multiplier, weight, lower, upper):
     return 0.0
 
 
-@kernel
+@kernel(_nrt=False)
 def penalty_of(values, multipliers, weight, lower, upper):
     """What the rows add to the merit."""
     total = 0.0
@@ -109,7 +109,7 @@ def penalty_of(values, multipliers, weight, lower, upper):
     return total
 
 
-@kernel
+@kernel(_nrt=False)
 def simulate(functions, data, current, k, K, length, out, penalty, work):
     """Roll out u + length k + K dx into ``out``; returns cost and merit, infinite when anything is not finite.
 
@@ -145,7 +145,7 @@ def simulate(functions, data, current, k, K, length, out, penalty, work):
     return cost, merit
 
 
-@kernel
+@kernel(_nrt=False)
 def add_rows(values, multipliers, weight, lower, upper, jacobian, weights, g, H):
     """Add the rows' terms to the gradient g and the lower triangle of H; ``weights`` becomes r s for each row."""
     size = g.shape[0]
@@ -161,7 +161,7 @@ def add_rows(values, multipliers, weight, lower, upper, jacobian, weights, g, H)
                         H[i, j] += weight * slope * jacobian[row, j]
 
 
-@kernel
+@kernel(_nrt=False)
 def expand_stage(s, functions, data, rollout, costate, penalty, expansion, work, second_order):
     """F, g, H of stage ``s``, constraints included; ``costate`` (nx) weighs the curvature of the dynamics."""
     nx, nu = rollout.x.shape[1], rollout.u.shape[1]
@@ -184,7 +184,7 @@ def expand_stage(s, functions, data, rollout, costate, penalty, expansion, work,
     add_curvature(H, work.curvature, second_order)
 
 
-@kernel
+@kernel(_nrt=False)
 def expand_end(functions, data, rollout, penalty, expansion, work, second_order):
     """Gradient and Hessian of the terminal cost, constraints included."""
     steps, nx = rollout.u.shape[0], rollout.x.shape[1]
@@ -201,7 +201,7 @@ def expand_end(functions, data, rollout, penalty, expansion, work, second_order)
     add_end_curvature(expansion.end_hessian, work.curvature, second_order)
 
 
-@kernel
+@kernel(_nrt=False)
 def add_curvature(H, curvature, second_order):
     """Add the constraints' own curvature (for full second order) and complete the upper triangle."""
     size = H.shape[0]
@@ -212,7 +212,7 @@ def add_curvature(H, curvature, second_order):
             H[j, i] = H[i, j]
 
 
-@kernel
+@kernel(_nrt=False)
 def add_end_curvature(H, curvature, second_order):
     """As `add_curvature`, for the terminal block, which is packed (nx, nx) at the start of the work array."""
     size = H.shape[0]
@@ -224,7 +224,7 @@ def add_end_curvature(H, curvature, second_order):
             H[j, i] = H[i, j]
 
 
-@kernel
+@kernel(_nrt=False)
 def measure(values, multipliers, weight, lower, upper):
     """Largest violation of the rows, and largest infeasibility or complementarity error."""
     violation, error = 0.0, 0.0
@@ -235,7 +235,7 @@ def measure(values, multipliers, weight, lower, upper):
     return violation, error
 
 
-@kernel
+@kernel(_nrt=False)
 def measure_all(data, rollout, penalty):
     """`measure` over the whole trajectory."""
     weight = penalty.weight[0]
@@ -246,7 +246,7 @@ def measure_all(data, rollout, penalty):
     return violation, error
 
 
-@kernel
+@kernel(_nrt=False)
 def update_multipliers(data, rollout, penalty):
     """Every multiplier becomes r s."""
     weight = penalty.weight[0]

@@ -159,6 +159,21 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **optio
     return raised if upper is None or upper is np._NoValue else np.minimum(to_array(raised), to_array(upper))
 
 
+@implements(np.interp)
+def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+    """Sum the ramps of a table: each segment adds its slope times how far x has come in it."""
+    if not all(option is None for option in (left, right, period)):
+        raise unsupported("np.interp with left=, right= or period=")
+    places = np.asarray(_bare(xp))
+    if places.dtype == object:
+        raise unsupported("np.interp at symbolic places xp")
+    widths, values = np.diff(places), to_array(fp)
+    if not (widths > 0).all():
+        raise ValueError("np.interp needs increasing xp")
+    ramps = np.clip(to_array(x)[..., np.newaxis] - places[:-1], 0.0, widths)
+    return values[0] + np.sum(ramps * (np.diff(values) / widths), axis=-1)
+
+
 def _like(function: Any, value: float) -> None:
     @implements(function)
     def implementation(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:

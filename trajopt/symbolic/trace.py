@@ -51,18 +51,20 @@ def trace(function: Callable[..., Any], *arguments: Any, name: str) -> tuple[ca.
             raise
         except Exception as error:
             raise TracingError(
-                f"{name} raised {type(error).__name__}{where_raised(error.__traceback__)}: {error}"
+                f"{name} raised {type(error).__name__}{where_raised(error.__traceback__)}: {error}."
             ) from error
         return _collect(result, name)
 
 
 def _collect(result: Any, name: str) -> tuple[ca.SX, tuple[int, ...]]:
     if result is None:
-        raise TracingError(f"{name} returned None: it probably forgot its return statement")
+        raise TracingError(f"{name} returned None, but numbers were expected; it probably forgot its return statement.")
     if isinstance(result, (str, bytes, Mapping, set, ca.SX, ca.MX, ca.DM)):
-        raise TracingError(f"{name} returned a {type(result).__name__}: return a number, an array or a list of numbers")
+        raise TracingError(
+            f"{name} returned a {type(result).__name__}, but numbers were expected; return a number, an array or a list."
+        )
     try:
         array = to_array(result)
     except (TypeError, ValueError) as error:
-        raise TracingError(f"{name} returned something other than an array of real numbers: {error}") from error
+        raise TracingError(f"{name} returned something other than an array of real numbers: {error}.") from error
     return ca.vertcat(ca.SX(0, 1), *map(to_sx, plain(array).flat)), array.shape

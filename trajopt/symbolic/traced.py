@@ -216,7 +216,9 @@ def _element(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return _element(value.item())
     if isinstance(value, (np.ndarray, list, tuple)):
-        raise ValueError("the rows of an array have different lengths")
+        raise ValueError(
+            f"a number was expected where an array of shape {np.shape(value)} stands; write u[0] for the only entry of u"
+        )
     raise TypeError(f"an array of real numbers cannot hold a {type(value).__name__}")
 
 
