@@ -58,6 +58,6 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= size:
+        if seconds >= 0.9995 * size:  # what would be rounded to 1000 of the next unit
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"

@@ -66,8 +66,9 @@ def preamble() -> str:
     """Date, machine, versions, and how it was measured."""
     versions = ", ".join(f"{name} {number}" for name, number in package_versions().items())
     return (
-        f"{datetime.date.today().isoformat()}; {describe_machine()}; {versions}. Competitors take turns in one process, "
-        "and medians are shown. One judge computes cost and violation from the returned trajectory. Multiple shooting "
+        f"{datetime.date.today().isoformat()}; {describe_machine()}; {versions}. "
+        "Competitors take turns in one process; "
+        "medians are shown. One judge computes cost and violation from the returned trajectory. Multiple shooting "
         "starts from the states of the guess as well, shooting from its controls alone. Set-up: from the problem to a "
         "solver that can start, with nothing of it cached."
     )

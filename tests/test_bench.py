@@ -129,7 +129,8 @@ def test_taking_turns_interleaves():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "-"), (2.0, "2 s"), (0.00345, "3.45 ms"), (4.2e-6, "4.2 us"), (5e-9, "5 ns")]
+    ("seconds", "text"),
+    [(None, "-"), (2.0, "2 s"), (0.00345, "3.45 ms"), (0.9996e-3, "1 ms"), (4.2e-6, "4.2 us"), (5e-9, "5 ns")],
 )
 def test_durations_are_readable(seconds, text):
     """Three digits and the unit that fits."""

@@ -70,7 +70,7 @@ class Progress:
         table.add_column(no_wrap=True)
         cells = [Text(self._head, "bold")]
         if self._last is None:
-            cells.append(Text("preparing", "dim"))
+            cells.append(Text("preparing; the first solve on a machine compiles kernels, some ten seconds", "dim"))
         else:
             record = self._last
             numbers = [("iteration", f"{record.number:d}"), ("cost", f"{record.cost:.6g}")]
