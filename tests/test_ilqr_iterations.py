@@ -1,0 +1,239 @@
+"""Iterations of iLQR and DDP: a slow twin in NumPy, descent, no hidden state, and symmetries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import casadi as ca
+import numpy as np
+import pytest
+from ilqr_cases import cartpole, held, pendulum, start_run
+
+import trajopt as to
+from trajopt.solvers import DDP, ILQR
+from trajopt.solvers.kernels import ddp
+from trajopt.status import Status
+
+EPSILON = np.finfo(float).eps
+NEVER = 1e-300
+"""A tolerance that no iteration meets."""
+
+
+class Twin:
+    """One unregularised iteration on a discrete unconstrained problem, by matrix products on CasADi's derivatives."""
+
+    def __init__(self, problem, *, second_order):
+        model = problem.model
+        z, y = ca.vertcat(model.x, model.u), ca.SX.sym("y", problem.nx)
+        lagrangian = model.stage_cost + (ca.dot(y, model.dynamics) if second_order else 0)
+        self.nx = problem.nx
+        self.stage = ca.Function("stage", [model.x, model.u, y], [
+            ca.jacobian(model.dynamics, z), ca.gradient(model.stage_cost, z), ca.hessian(lagrangian, z)[0]])  # fmt: skip
+        self.step = ca.Function("step", [model.x, model.u], [model.dynamics, model.stage_cost])
+        hessian, gradient = ca.hessian(model.terminal_cost, model.x)
+        self.end = ca.Function("end", [model.x], [model.terminal_cost, gradient, hessian])
+
+    def sweep(self, x, u):
+        """Offsets k, gains K, and the predicted linear and quadratic change."""
+        v, V = (np.array(part) for part in self.end(x[-1])[1:])
+        v, nx, k, K, linear, quadratic = v.ravel(), self.nx, np.zeros_like(u), [None] * len(u), 0.0, 0.0
+        for s in reversed(range(len(u))):
+            F, g, H = (np.array(part) for part in self.stage(x[s], u[s], v))
+            q, Q = g.ravel() + F.T @ v, H + F.T @ V @ F
+            assert np.linalg.eigvalsh(Q[nx:, nx:])[0] > 0.0  # else the kernel would regularise
+            k[s], K[s] = -np.linalg.solve(Q[nx:, nx:], q[nx:]), -np.linalg.solve(Q[nx:, nx:], Q[nx:, :nx])
+            linear += q[nx:] @ k[s]
+            quadratic += k[s] @ Q[nx:, nx:] @ k[s]
+            v, V = q[:nx] + Q[:nx, nx:] @ k[s], Q[:nx, :nx] + Q[:nx, nx:] @ K[s]
+        return k, np.array(K), linear, quadratic
+
+    def roll_out(self, x, u, k, K, length):
+        """States, controls and cost of a step."""
+        states, controls, cost = [x[0]], [], 0.0
+        for s in range(len(u)):
+            controls.append(u[s] + length * k[s] + K[s] @ (states[-1] - x[s]))
+            following, stage = self.step(states[-1], controls[-1])
+            states.append(np.array(following).ravel())
+            cost += float(stage)
+        return np.array(states), np.array(controls), cost + float(self.end(states[-1])[0])
+
+
+@pytest.mark.parametrize("solver", [ILQR(tolerance=NEVER), DDP(tolerance=NEVER)], ids=["ilqr", "ddp"])
+def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
+    """Gains, decrement, step length, controls and cost of every iteration agree; each decrease is 1e-4 of the promise."""
+    problem = pendulum()
+    twin, run = Twin(problem, second_order=solver.second_order), start_run(solver, problem, np.full((30, 1), 1.5))
+    lengths = []
+    for _ in range(8):
+        x, u, merit = run.current.x.copy(), run.current.u.copy(), run.state.merit[0]
+        assert run.state.regularisation[0] == 0.0
+        k, K, linear, quadratic = twin.sweep(x, u)
+        if -(linear + 0.5 * quadratic) < 1e-12 * merit:
+            break  # from here on rounding decides about the step
+        run.step()
+        # Roundings of 30 stages in a row, times the growth of a perturbation along the upright pendulum, about e^3.
+        close = {"rtol": 1e-9, "atol": 1e-9}
+        np.testing.assert_allclose(run.gains.k, k, **close)
+        np.testing.assert_allclose(run.gains.K, K, **close)
+        assert run.state.decrement[0] == pytest.approx(-(linear + 0.5 * quadratic), rel=1e-9)
+        length = 1.0
+        while True:
+            _, controls, cost = twin.roll_out(x, u, k, K, length)
+            promise = -(length * linear + 0.5 * length**2 * quadratic)
+            if merit - cost >= 1e-4 * promise:
+                break
+            length /= 2.0
+        lengths.append(length)
+        assert run.state.length[0] == length
+        np.testing.assert_allclose(run.current.u, controls, **close)
+        assert run.state.cost[0] == pytest.approx(cost, rel=1e-12)
+        assert merit - run.state.merit[0] >= 1e-4 * promise
+    assert len(lengths) >= 4
+    assert min(lengths) < 1.0 == lengths[-1]  # the line search was at work, and ended in full Newton steps
+
+
+@pytest.mark.parametrize("solver", [ILQR(shortest_step=0.9), DDP(shortest_step=0.9)], ids=["ilqr", "ddp"])
+def test_the_merit_falls_strictly_or_nothing_changes(solver):
+    """With full steps alone many are rejected: then states, controls, cost and merit keep their bits."""
+    run, rejected = start_run(solver, cartpole(), np.full((64, 1), 0.5)), 0
+    for _ in range(40):
+        before = [run.current.x.copy(), run.current.u.copy(), run.state.cost.copy()]
+        merit = run.state.merit[0]
+        status, numbers = run.step()
+        if numbers["step"] == 0.0:
+            rejected += status is None
+            assert run.state.merit[0] == merit
+            for old, new in zip(before, [run.current.x, run.current.u, run.state.cost], strict=True):
+                np.testing.assert_array_equal(old, new)
+        else:
+            assert run.state.merit[0] < merit
+        if status is not None:
+            break
+    assert rejected > 0
+
+
+def test_the_rollout_is_the_answer():
+    """Advancing the dynamics from the initial state under the returned controls gives the returned states, to the bit."""
+    solution = to.solve(cartpole(), ILQR(iterations=20))
+    run = start_run(ILQR(), cartpole(), solution.u)
+    np.testing.assert_array_equal(run.current.x, solution.x)
+    assert run.state.cost[0] == solution.cost
+
+
+@pytest.mark.parametrize("solver", [ILQR(iterations=30), DDP(iterations=30)], ids=["ilqr", "ddp"])
+def test_no_solve_leaves_a_trace(solver):
+    """A, then B, then a solve that fails, then A again: both answers to A have the same bits."""
+    first = to.solve(cartpole(), solver)
+    to.solve(pendulum(), solver)
+    overflow = to.solve(cartpole(), solver, guess=held(cartpole(), np.full((64, 1), np.nan)) if False else None)
+    assert overflow.iterations > 0
+    again = to.solve(cartpole(), solver)
+    for name in ("x", "u", "feedback"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    costs = [[record.cost for record in solution.history] for solution in (first, again)]
+    assert costs[0] == costs[1]
+
+
+def test_interleaved_runs_do_not_meet():
+    """Two runs of one problem that take turns end where each ends alone."""
+    guesses = [np.full((64, 1), 0.5), np.full((64, 1), -0.25)]
+    alone = [start_run(ILQR(), cartpole(), guess) for guess in guesses]
+    for run in alone:
+        for _ in range(15):
+            run.step()
+    turns = [start_run(ILQR(), cartpole(), guess) for guess in guesses]
+    for _ in range(15):
+        for run in turns:
+            run.step()
+    for one, other in zip(alone, turns, strict=True):
+        np.testing.assert_array_equal(one.current.u, other.current.u)
+        np.testing.assert_array_equal(one.gains.K, other.gains.K)
+
+
+@pytest.mark.parametrize("solver", [ILQR(tolerance=NEVER, iterations=25), DDP(tolerance=NEVER, iterations=25)], ids=["ilqr", "ddp"])
+@pytest.mark.parametrize("scale", [0.25, 1024.0])
+def test_scaling_the_cost_by_a_power_of_two_changes_no_bit(solver, scale):
+    """No absolute number hides in regularisation, line search or box program."""
+    one, other = (to.solve(cartpole(scale=factor), solver) for factor in (1.0, scale))
+    np.testing.assert_array_equal(one.u, other.u)
+    np.testing.assert_array_equal(one.feedback, other.feedback)
+    assert [scale * record.cost for record in one.history] == [record.cost for record in other.history]
+
+
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_autonomous_problems_do_not_know_the_time(solver):
+    """A start at 8 s, which is exact in binary, leaves every bit of the answer."""
+    one, other = (to.solve(cartpole(begin=begin), solver) for begin in (0.0, 8.0))
+    np.testing.assert_array_equal(one.x, other.x)
+    np.testing.assert_array_equal(one.u, other.u)
+    assert one.iterations == other.iterations
+
+
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_left_and_right_are_alike(solver):
+    """The mirrored cart-pole from the mirrored guess is the mirror image, to the bit."""
+    start = np.array([0.25, 0.5, 0.0, -0.125])
+    left, right = (
+        to.solve(problem, solver, guess=held(problem, np.full((64, 1), 0.5 * sign)))
+        for sign in (-1.0, 1.0)
+        for problem in [cartpole(start=sign * start, end=sign * np.pi)]
+    )
+    np.testing.assert_array_equal(left.x, -right.x)
+    np.testing.assert_array_equal(left.u, -right.u)
+    assert left.cost == right.cost
+
+
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_the_tail_of_an_optimal_trajectory_is_optimal(solver):
+    """From a state on the trajectory, the rest of it is found again at once and costs what was left to pay."""
+    whole = to.solve(pendulum(), solver)
+    tail = replace(pendulum(20), initial_state=whole.x[10])
+    rest = to.solve(tail, solver, guess=held(tail, whole.u[10:]))
+    paid = sum(float(pendulum().stage_cost(x, u)) for x, u in zip(whole.x[:10], whole.u[:10], strict=True))
+    assert whole.success
+    assert rest.success
+    assert rest.iterations == 1
+    assert paid + rest.cost == pytest.approx(whole.cost, abs=solver.tolerance * (1.0 + whole.cost))
+
+
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_an_answer_is_its_own_guess(solver):
+    """Solving from the answer takes one iteration, which changes nothing."""
+    first = to.solve(cartpole(), solver)
+    again = to.solve(cartpole(), solver, guess=first)
+    assert first.status is again.status is Status.SOLVED
+    assert again.iterations == 1
+    np.testing.assert_array_equal(first.u, again.u)
+
+
+def test_feedback_holds_a_disturbed_cartpole_near_its_trajectory():
+    """A push at the start is gone at the end under the gains, and has grown without them."""
+    solution = to.solve(cartpole(), ILQR())
+    run, zero = start_run(ILQR(), cartpole(), solution.u), np.zeros_like(solution.u)
+    push = np.array([0.0, 0.02, 0.0, 0.0])
+    apart = []
+    for K in (solution.feedback, np.zeros_like(solution.feedback)):
+        run.current.x[:] = solution.x
+        x, u = solution.x[0] + push, []
+        code = run.stages.code
+        for s in range(64):
+            u.append(np.clip(solution.u[s] + K[s] @ (x - solution.x[s]), -8.0, 8.0))
+            x = code.evaluate("step", x, u[-1], run.data.times[s], [])[0].ravel()
+        apart.append(np.linalg.norm(x - solution.x[-1]))
+    assert zero.shape == np.array(u).shape
+    assert apart[0] < np.linalg.norm(push) < apart[1]
+
+
+def test_full_second_order_converges_quadratically():
+    """Near the optimum the decrement of DDP is squared from step to step, that of iLQR is not."""
+    steps = {}
+    for solver in (ILQR(tolerance=1e-14), DDP(tolerance=1e-14)):
+        steps[type(solver)] = [record.stationarity for record in to.solve(pendulum(), solver).history[1:]]
+    last = np.log(np.array(steps[DDP][-3:]))
+    assert last[2] < 1.7 * last[1] < 1.7**2 * last[0] < 0.0
+    assert len(steps[DDP]) < len(steps[ILQR])
+
+
+def test_verdicts_are_distinct():
+    """The codes that the kernel returns are four different numbers."""
+    assert len({ddp.ACCEPTED, ddp.CONVERGED, ddp.REJECTED, ddp.STALLED}) == 4
