@@ -185,10 +185,12 @@ class _Run:
     def __init__(self, solver: MPPI, problem: Problem, guess: Trajectory) -> None:
         self.solver, self.problem, self.guess = solver, problem, guess
         n, nx, nu = problem.horizon.steps, problem.nx, problem.nu
-        self.stages = stages = compile_stages(problem, solver.integrator, second_order=False)
-        self.scalar = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
+        self.stages = stages = compile_stages(problem, solver.integrator, second_order=None)
+        addresses = {name: stages.code.address(name) for name in ("step", "path", "end")}
+        # Nothing is differentiated, so the kernels of the values never call the other functions.
+        self.scalar = shooting.Functions(**addresses, expand=0, path_expand=0, end_expand=0)
         self.scalar_data = problem_data(problem, stages, guess.t)
-        code = sampling.compile_rollouts(problem, solver.integrator, stages)
+        code = sampling.compile_rollouts(problem, stages)
         self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
         self.data = sampling_data(problem, self.scalar_data, solver.seed)
         nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu

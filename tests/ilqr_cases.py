@@ -129,7 +129,7 @@ def pendulum(steps: int = 30) -> Problem:
     """Swing a pendulum up in discrete time; smooth, and far from quadratic."""
 
     def dynamics(x, u):
-        rate = x[1] + 0.1 * (u[0] - np.sin(x[0]))
+        rate = x[1] + 0.1 * (u[0] - 3.0 * np.sin(x[0]))
         return np.array([x[0] + 0.1 * rate, rate])
 
     return to.Problem(
@@ -141,7 +141,9 @@ def pendulum(steps: int = 30) -> Problem:
     )
 
 
-def cartpole(*, start=(0.0, 0.0, 0.0, 0.0), end=np.pi, steps: int = 64, begin: float = 0.0, scale: float = 1.0) -> Problem:
+def cartpole(
+    *, start=(0.0, 0.0, 0.0, 0.0), end=np.pi, steps: int = 64, begin: float = 0.0, scale: float = 1.0
+) -> Problem:
     """Swing a cart-pole up against a bound on the force; steps of 1/16 s are exact in binary."""
 
     def dynamics(x, u):
@@ -162,6 +164,17 @@ def cartpole(*, start=(0.0, 0.0, 0.0, 0.0), end=np.pi, steps: int = 64, begin: f
         initial_state=list(start),
         constraints=[to.Bounds(control=(-8.0, 8.0))],
         horizon=to.Horizon(steps / 16, steps=steps, start=begin),
+    )
+
+
+def edge(target: float) -> Problem:
+    """Push a mass towards ``target``; its dynamics are NaN beyond x = 1."""
+    return to.Problem(
+        to.ContinuousDynamics(lambda x, u: np.array([u[0] - np.sqrt(1.0 - x[0])]), states=["x"], controls=["u"]),
+        stage_cost=lambda x, u: 0.5 * u[0] ** 2,
+        terminal_cost=lambda x: 50.0 * (x[0] - target) ** 2,
+        initial_state=[0.0],
+        horizon=to.Horizon(1.0, steps=10),
     )
 
 

@@ -84,7 +84,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("problem", "integrator"), CASES, ids=lambda case: case if isinstance(case, str) else case.name)
+@pytest.mark.parametrize(
+    ("problem", "integrator"), CASES, ids=lambda case: case if isinstance(case, str) else case.name
+)
 def test_step_jacobian_gradient_and_hessian_are_exact(problem, integrator):
     """What is composed through the Runge-Kutta stages is what CasADi finds when it differentiates the whole step."""
     model, code = problem.model, compile_stages(problem, integrator, second_order=True).code
@@ -111,7 +113,9 @@ def test_gauss_newton_leaves_out_the_curvature_of_the_dynamics_alone():
     np.testing.assert_array_equal(other[2], half.evaluate("expand", *point, 0.0 * y)[2])
     assert np.abs(other[2] - one[2]).max() > 1e-3
     linear = LinearQuadratic.draw(2, 3, 2, 4)
-    found = compile_stages(linear.problem(), "rk4", second_order=False).code.evaluate("expand", *next(samples(linear.problem())), y)
+    found = compile_stages(linear.problem(), "rk4", second_order=False).code.evaluate(
+        "expand", *next(samples(linear.problem())), y
+    )
     check(found[2:], [linear.H])
 
 
@@ -179,4 +183,6 @@ def test_new_parameter_values_and_bounds_need_no_new_code():
     other = CONSTRAINED.at(parameters={"stiffness": 5.0})
     assert compile_stages(other, "rk4", second_order=False) is compile_stages(CONSTRAINED, "rk4", second_order=False)
     moved = replace(forced(), horizon=to.Horizon(2.0, steps=7))
-    assert compile_stages(moved, "rk4", second_order=True).code is compile_stages(forced(), "rk4", second_order=True).code
+    assert (
+        compile_stages(moved, "rk4", second_order=True).code is compile_stages(forced(), "rk4", second_order=True).code
+    )

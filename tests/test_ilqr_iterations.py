@@ -7,14 +7,12 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 import pytest
-from ilqr_cases import cartpole, held, pendulum, start_run
+from ilqr_cases import cartpole, edge, held, pendulum, start_run
 
 import trajopt as to
 from trajopt.solvers import DDP, ILQR
-from trajopt.solvers.kernels import ddp
 from trajopt.status import Status
 
-EPSILON = np.finfo(float).eps
 NEVER = 1e-300
 """A tolerance that no iteration meets."""
 
@@ -62,7 +60,7 @@ class Twin:
 def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
     """Gains, decrement, step length, controls and cost of every iteration agree; each decrease is 1e-4 of the promise."""
     problem = pendulum()
-    twin, run = Twin(problem, second_order=solver.second_order), start_run(solver, problem, np.full((30, 1), 1.5))
+    twin, run = Twin(problem, second_order=solver.second_order), start_run(solver, problem, np.full((30, 1), 3.0))
     lengths = []
     for _ in range(8):
         x, u, merit = run.current.x.copy(), run.current.u.copy(), run.state.merit[0]
@@ -89,7 +87,8 @@ def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
         assert run.state.cost[0] == pytest.approx(cost, rel=1e-12)
         assert merit - run.state.merit[0] >= 1e-4 * promise
     assert len(lengths) >= 4
-    assert min(lengths) < 1.0 == lengths[-1]  # the line search was at work, and ended in full Newton steps
+    assert lengths[-1] == 1.0
+    assert (min(lengths) < 1.0) == solver.second_order  # here only DDP needs its line search
 
 
 @pytest.mark.parametrize("solver", [ILQR(shortest_step=0.9), DDP(shortest_step=0.9)], ids=["ilqr", "ddp"])
@@ -125,8 +124,8 @@ def test_no_solve_leaves_a_trace(solver):
     """A, then B, then a solve that fails, then A again: both answers to A have the same bits."""
     first = to.solve(cartpole(), solver)
     to.solve(pendulum(), solver)
-    overflow = to.solve(cartpole(), solver, guess=held(cartpole(), np.full((64, 1), np.nan)) if False else None)
-    assert overflow.iterations > 0
+    failed = to.solve(edge(2.0), solver, guess=held(edge(2.0), np.full((10, 1), 3.0)))
+    assert failed.status is Status.NUMERICAL_FAILURE
     again = to.solve(cartpole(), solver)
     for name in ("x", "u", "feedback"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
@@ -150,7 +149,9 @@ def test_interleaved_runs_do_not_meet():
         np.testing.assert_array_equal(one.gains.K, other.gains.K)
 
 
-@pytest.mark.parametrize("solver", [ILQR(tolerance=NEVER, iterations=25), DDP(tolerance=NEVER, iterations=25)], ids=["ilqr", "ddp"])
+@pytest.mark.parametrize(
+    "solver", [ILQR(tolerance=NEVER, iterations=25), DDP(tolerance=NEVER, iterations=25)], ids=["ilqr", "ddp"]
+)
 @pytest.mark.parametrize("scale", [0.25, 1024.0])
 def test_scaling_the_cost_by_a_power_of_two_changes_no_bit(solver, scale):
     """No absolute number hides in regularisation, line search or box program."""
@@ -209,31 +210,24 @@ def test_an_answer_is_its_own_guess(solver):
 def test_feedback_holds_a_disturbed_cartpole_near_its_trajectory():
     """A push at the start is gone at the end under the gains, and has grown without them."""
     solution = to.solve(cartpole(), ILQR())
-    run, zero = start_run(ILQR(), cartpole(), solution.u), np.zeros_like(solution.u)
+    run = start_run(ILQR(), cartpole(), solution.u)
     push = np.array([0.0, 0.02, 0.0, 0.0])
     apart = []
     for K in (solution.feedback, np.zeros_like(solution.feedback)):
-        run.current.x[:] = solution.x
-        x, u = solution.x[0] + push, []
-        code = run.stages.code
+        x = solution.x[0] + push
         for s in range(64):
-            u.append(np.clip(solution.u[s] + K[s] @ (x - solution.x[s]), -8.0, 8.0))
-            x = code.evaluate("step", x, u[-1], run.data.times[s], [])[0].ravel()
+            u = np.clip(solution.u[s] + K[s] @ (x - solution.x[s]), -8.0, 8.0)
+            x = run.stages.code.evaluate("step", x, u, run.data.times[s], [])[0].ravel()
         apart.append(np.linalg.norm(x - solution.x[-1]))
-    assert zero.shape == np.array(u).shape
     assert apart[0] < np.linalg.norm(push) < apart[1]
 
 
 def test_full_second_order_converges_quadratically():
-    """Near the optimum the decrement of DDP is squared from step to step, that of iLQR is not."""
-    steps = {}
-    for solver in (ILQR(tolerance=1e-14), DDP(tolerance=1e-14)):
-        steps[type(solver)] = [record.stationarity for record in to.solve(pendulum(), solver).history[1:]]
-    last = np.log(np.array(steps[DDP][-3:]))
-    assert last[2] < 1.7 * last[1] < 1.7**2 * last[0] < 0.0
-    assert len(steps[DDP]) < len(steps[ILQR])
-
-
-def test_verdicts_are_distinct():
-    """The codes that the kernel returns are four different numbers."""
-    assert len({ddp.ACCEPTED, ddp.CONVERGED, ddp.REJECTED, ddp.STALLED}) == 4
+    """Near the optimum the decrement of DDP is about squared from step to step; that of iLQR falls by a factor."""
+    growth = {}
+    for solver in (ILQR(tolerance=1e-12), DDP(tolerance=1e-12)):
+        solution = to.solve(pendulum(), solver, guess=held(pendulum(), np.zeros((30, 1))))
+        digits = -np.log10([record.stationarity / solution.cost for record in solution.history[1:]])
+        assert solution.success
+        growth[type(solver)] = digits[-1] / digits[-2]
+    assert growth[ILQR] < 1.5 < growth[DDP]

@@ -171,7 +171,8 @@ def test_one_iteration_is_the_proximal_newton_step(mean: list[float]) -> None:
 
 def weigh(merits: np.ndarray, share: float) -> tuple[np.ndarray, float]:
     """Weights of merits, and the effective number that the kernel reports."""
-    code = sampling.compile_rollouts(pushed_pendulum(), "rk4", start(pushed_pendulum()).stages)
+    run = start(pushed_pendulum())
+    code = sampling.compile_rollouts(run.problem, run.stages)
     functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
     population = sampling.make_population(len(merits), 1, LANES)
     population.merits[:] = np.inf

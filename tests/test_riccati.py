@@ -34,12 +34,16 @@ def test_combination_of_rows_is_the_matrix_product_and_touches_nothing_else(widt
     """Every width, also between vectors, gives alpha s + beta w'R; neighbours of the row written keep their bits."""
     rng = np.random.default_rng(seed)
     alpha, beta = rng.normal(size=2)
-    start, weights, rows = rng.normal(size=1 + width), rng.normal(size=2 + 6 * step), rng.normal(size=3 + 6 * (width + 2))
+    start, weights, rows = (
+        rng.normal(size=1 + width),
+        rng.normal(size=2 + 6 * step),
+        rng.normal(size=3 + 6 * (width + 2)),
+    )
     out = rng.normal(size=width + 2 * WIDTH)
     before = out.copy()
     combine(out, WIDTH, alpha, start, beta, weights, step, rows, width + 2, count, width)
     matrix = rows[3:].reshape(6, width + 2)[:count, :width]
-    chosen = weights[2 :: step][:count]
+    chosen = weights[2::step][:count]
     expected = alpha * start[1:] + beta * (chosen @ matrix)
     size = abs(alpha) * np.abs(start[1:]) + abs(beta) * (np.abs(chosen) @ np.abs(matrix))
     changed = slice(WIDTH, WIDTH + width)

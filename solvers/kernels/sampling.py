@@ -27,7 +27,6 @@ from trajopt.lowering.call import call3, call8, call10
 from trajopt.lowering.kernel import kernel
 from trajopt.problem import Problem
 from trajopt.solvers.kernels.random import WORDS, box_muller, draw_normal
-from trajopt.transcription.integrators import DISCRETE, INTEGRATORS, build_step
 from trajopt.transcription.stages import Stages
 
 Array = NDArray[np.float64]
@@ -103,40 +102,25 @@ def make_work(nx: int, lanes: int) -> Work:
     return Work(np.zeros((nx, lanes)), np.zeros((WORDS, lanes)))
 
 
-def compile_rollouts(problem: Problem, integrator: str, stages: Stages) -> MachineCode:
-    """The functions of the module docstring, or those of an earlier call, which the problem's model keeps.
-
-    Parameters
-    ----------
-    problem
-        Gives the model.
-    integrator
-        A name in ``INTEGRATORS``; discrete dynamics ignore it.
-    stages
-        Tells which state bounds are rows of the path constraints, and which of those hold at the end.
-    """
-    kept: dict[str, MachineCode] = problem.model.__dict__.setdefault("_rollouts", {})
-    key = integrator if problem.dynamics.continuous else "discrete"
-    if key not in kept:
-        expressions = _expressions(problem, key, stages)
-        kept[key] = compile_functions(expressions, lanes=preferred_lanes(), shared=(*_SHARED, "rate"))
-    return kept[key]
+def compile_rollouts(problem: Problem, stages: Stages) -> MachineCode:
+    """The functions of the module docstring for the stages' integrator; compiled once for them."""
+    kept: dict[Stages, MachineCode] = problem.model.__dict__.setdefault("_rollouts", {})
+    if stages not in kept:
+        expressions = _expressions(problem, stages)
+        kept[stages] = compile_functions(expressions, lanes=preferred_lanes(), shared=(*_SHARED, "rate"))
+    return kept[stages]
 
 
-def _expressions(problem: Problem, integrator: str, stages: Stages) -> dict[str, ca.Function]:
-    model, tableau = problem.model, INTEGRATORS.get(integrator, DISCRETE)
-    step = build_step(model, tableau, second_order=False)
+def _expressions(problem: Problem, stages: Stages) -> dict[str, ca.Function]:
+    model, values = problem.model, stages.values
+    step = values.step
     merit, relative, rate = (ca.SX.sym(name) for name in ("merit", "c", "rate"))
-    untimed = [model.path.expression, model.terminal.expression, model.terminal_cost]
-    timed = ca.substitute(untimed, [model.t], [step.time[0]])
-    path = ca.vertcat(timed[0], *(model.x[i] for i in stages.bounded))
-    end = ca.vertcat(timed[1], *(path[i] for i in stages.repeated))
-    path_symbols, path_penalty = _penalty(path)
-    end_symbols, end_penalty = _penalty(end)
+    path_symbols, path_penalty = _penalty(values.path)
+    end_symbols, end_penalty = _penalty(values.end)
     stage_inputs = [model.x, model.u, merit, step.time, model.p, *path_symbols]
     end_inputs = [model.x, merit, step.time, model.p, *end_symbols]
     stage_outputs = ca.cse([step.next_state, merit + step.cost + path_penalty])
-    end_outputs = ca.cse([merit + timed[2] + end_penalty])
+    end_outputs = ca.cse([merit + values.end_cost + end_penalty])
     return {
         "stage": ca.Function("stage", stage_inputs, stage_outputs, ["x", "u", "merit", *_SHARED], ["next", "sum"]),
         "end": ca.Function("end", end_inputs, end_outputs, ["x", "merit", *_SHARED], ["sum"]),

@@ -4,8 +4,9 @@ With z = (x, u), a step of length h evaluates, for i = 1..s,
 
     X_i = x + h sum_j a_ij K_j,      K_i = f(X_i, u, t + c_i h),      S_i = dX_i/dz = [I 0] + h sum_j a_ij dK_j,
 
-and gives x+ = x + h sum_i b_i K_i. The stage cost rides along as one more quadrature of the same order: L = h sum_i b_i
-l(X_i, u, t + c_i h). With W_i = dz_i/dz = [S_i; 0 I] the derivatives are dK_i = f_z(X_i, u) W_i and, for weights y on x+,
+and gives x+ = x + h sum_i b_i K_i. The stage cost rides along as one more quadrature of the same order:
+L = h sum_i b_i l(X_i, u, t + c_i h). With W_i = dz_i/dz = [S_i; 0 I] the derivatives are dK_i = f_z(X_i, u) W_i and,
+for weights y on x+,
 
     d2(y'x+ + L) = sum_i W_i' (m_i' f_zz + h b_i l_zz) W_i,    m_i = h b_i y + h sum_{j>i} a_ji (f_x' m_j + h b_j l_x),
 

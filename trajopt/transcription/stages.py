@@ -13,6 +13,7 @@ Arguments of the compiled functions (all double*; time is (t, h), p the packed p
     end_expand   x, time, p, w (ne)        -> gradient (nx), Hessian (nx, nx), de/dx (ne, nx), d2(w'e)/dx2 (nx, nx)
 
 Without second order, y and w are ignored and the curvatures of dynamics and constraints are left out (Gauss-Newton).
+Sampling planners need no derivatives, and compile the values alone.
 """
 
 from __future__ import annotations
@@ -26,9 +27,29 @@ from numpy.typing import NDArray
 from trajopt.lowering import MachineCode, compile_functions
 from trajopt.model import Model, Rows
 from trajopt.problem import Problem
-from trajopt.transcription.integrators import DISCRETE, INTEGRATORS, build_step
+from trajopt.transcription.integrators import DISCRETE, INTEGRATORS, Step, build_step
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What a stage and the end give, as expressions of the model's x, u, p and of ``step.time`` = (t, h).
+
+    Attributes
+    ----------
+    step
+        Next state and cost of the step.
+    path
+        (nc) path constraints, then the bounded states.
+    end_cost, end
+        Terminal cost and (ne) terminal constraints, then the path rows that hold at the final state too.
+    """
+
+    step: Step
+    path: ca.SX
+    end_cost: ca.SX
+    end: ca.SX
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +58,8 @@ class Stages:
 
     Attributes
     ----------
+    values
+        What was compiled, as expressions.
     code
         The machine code; addresses by the names in the module docstring.
     path_names, end_names
@@ -47,6 +70,7 @@ class Stages:
         Indices of the path rows that hold at the final state too, behind the terminal constraints.
     """
 
+    values: Values
     code: MachineCode
     path_names: tuple[str, ...]
     end_names: tuple[str, ...]
@@ -64,7 +88,7 @@ class Stages:
         return path_lower, path_upper, end_lower, end_upper
 
 
-def compile_stages(problem: Problem, integrator: str, *, second_order: bool) -> Stages:
+def compile_stages(problem: Problem, integrator: str, *, second_order: bool | None) -> Stages:
     """Compile the stage functions, or take them from the problem, which keeps those it was asked for before.
 
     Parameters
@@ -74,34 +98,29 @@ def compile_stages(problem: Problem, integrator: str, *, second_order: bool) -> 
     integrator
         A name in ``INTEGRATORS``; discrete dynamics need none and ignore it.
     second_order
-        Whether second derivatives hold the curvature of dynamics and constraints.
+        Whether second derivatives hold the curvature of dynamics and constraints; None: no derivatives at all.
     """
-    kept: dict[tuple[str, bool], Stages] = problem.model.__dict__.setdefault("_stages", {})
+    kept: dict[tuple[str, bool | None], Stages] = problem.model.__dict__.setdefault("_stages", {})
     key = (integrator if problem.dynamics.continuous else "discrete", second_order)
     if key not in kept:
         kept[key] = _compile(problem, integrator, second_order)
     return kept[key]
 
 
-def _compile(problem: Problem, integrator: str, second_order: bool) -> Stages:
+def _compile(problem: Problem, integrator: str, second_order: bool | None) -> Stages:
     model = problem.model
-    path, bounded = _path_rows(problem)
-    time = ca.SX.sym("time", 2)
-    timed = ca.substitute([path.expression, model.terminal_cost, model.terminal.expression], [model.t], [time[0]])
-    path_rows, end_cost, terminal_rows = timed
-    repeated = _state_only(path_rows, model.u)
-    end_rows = ca.vertcat(terminal_rows, _pick(path_rows, repeated))
     tableau = INTEGRATORS[integrator] if problem.dynamics.continuous else DISCRETE
-    functions = _step_functions(model, tableau, second_order)
-    functions |= _path_functions(model, time, path_rows, second_order)
-    functions |= _end_functions(model, time, end_cost, end_rows, second_order)
-    return Stages(
-        compile_functions(functions),
-        path.names,
-        model.terminal.names + tuple(path.names[row] for row in repeated),
-        bounded,
-        repeated,
-    )
+    step = build_step(model, tableau, second_order=bool(second_order))
+    path, bounded = _path_rows(problem)
+    untimed = [path.expression, model.terminal_cost, model.terminal.expression]
+    path_rows, end_cost, terminal = ca.substitute(untimed, [model.t], [step.time[0]])
+    repeated = _state_only(path_rows, model.u)
+    values = Values(step, path_rows, end_cost, ca.vertcat(terminal, _pick(path_rows, repeated)))
+    functions = _value_functions(model, values)
+    if second_order is not None:
+        functions |= _derivative_functions(model, values, second_order)
+    end_names = model.terminal.names + tuple(path.names[row] for row in repeated)
+    return Stages(values, compile_functions(functions), path.names, end_names, bounded, repeated)
 
 
 def _path_rows(problem: Problem) -> tuple[Rows, tuple[int, ...]]:
@@ -128,33 +147,32 @@ def _state_only(rows: ca.SX, u: ca.SX) -> tuple[int, ...]:
     return tuple(i for i in range(rows.numel()) if not ca.depends_on(rows[i], u))
 
 
-def _step_functions(model: Model, tableau, second_order: bool) -> dict[str, ca.Function]:
-    step = build_step(model, tableau, second_order=second_order)
-    inputs = [model.x, model.u, step.time, model.p]
+def _value_functions(model: Model, values: Values) -> dict[str, ca.Function]:
+    step = values.step
+    inputs, end_inputs = [model.x, model.u, step.time, model.p], [model.x, step.time, model.p]
     return {
         "step": ca.Function("step", inputs, ca.cse([step.next_state, step.cost])),
-        "expand": ca.Function("expand", [*inputs, step.weights], [step.jacobian, step.gradient, step.hessian]),
+        "path": ca.Function("path", inputs, ca.cse([values.path])),
+        "end": ca.Function("end", end_inputs, ca.cse([values.end_cost, values.end])),
     }
 
 
-def _path_functions(model: Model, time: ca.SX, rows: ca.SX, second_order: bool) -> dict[str, ca.Function]:
-    z, weights = ca.vertcat(model.x, model.u), ca.SX.sym("w", rows.numel())
-    inputs = [model.x, model.u, time, model.p]
-    jacobian = ca.jacobian(rows, z)
-    curvature = ca.hessian(ca.dot(weights, rows), z)[0] if second_order else ca.SX(0, 0)
+def _derivative_functions(model: Model, values: Values, second_order: bool) -> dict[str, ca.Function]:
+    step, z = values.step, ca.vertcat(model.x, model.u)
+    path_weights, end_weights = ca.SX.sym("w", values.path.numel()), ca.SX.sym("w", values.end.numel())
+    inputs, end_inputs = [model.x, model.u, step.time, model.p], [model.x, step.time, model.p]
+    expand = [step.jacobian, step.gradient, step.hessian]
+    path = [ca.jacobian(values.path, z), _curvature(values.path, path_weights, z, second_order)]
+    hessian, gradient = ca.hessian(values.end_cost, model.x)
+    end = [gradient, hessian, ca.jacobian(values.end, model.x)]
+    end += [_curvature(values.end, end_weights, model.x, second_order)]
     return {
-        "path": ca.Function("path", inputs, ca.cse([rows])),
-        "path_expand": ca.Function("path_expand", [*inputs, weights], ca.cse([jacobian, curvature])),
+        "expand": ca.Function("expand", [*inputs, step.weights], expand),
+        "path_expand": ca.Function("path_expand", [*inputs, path_weights], ca.cse(path)),
+        "end_expand": ca.Function("end_expand", [*end_inputs, end_weights], ca.cse(end)),
     }
 
 
-def _end_functions(model: Model, time: ca.SX, cost: ca.SX, rows: ca.SX, second_order: bool) -> dict[str, ca.Function]:
-    weights = ca.SX.sym("w", rows.numel())
-    inputs = [model.x, time, model.p]
-    hessian, gradient = ca.hessian(cost, model.x)
-    curvature = ca.hessian(ca.dot(weights, rows), model.x)[0] if second_order else ca.SX(0, 0)
-    outputs = [gradient, hessian, ca.jacobian(rows, model.x), curvature]
-    return {
-        "end": ca.Function("end", inputs, ca.cse([cost, rows])),
-        "end_expand": ca.Function("end_expand", [*inputs, weights], ca.cse(outputs)),
-    }
+def _curvature(rows: ca.SX, weights: ca.SX, variables: ca.SX, second_order: bool) -> ca.SX:
+    """Second derivative of the weighted rows; nothing at all for Gauss-Newton."""
+    return ca.hessian(ca.dot(weights, rows), variables)[0] if second_order else ca.SX(0, 0)
