@@ -20,11 +20,11 @@ Array = NDArray[np.float64]
 class LinearQuadratic:
     """A time-varying linear-quadratic problem: z = (x, u), x+ = F_k z + c_k, cost 1/2 z'H z + g_k'z, 1/2 x'P x + p'x.
 
-    F_k = F + sin(k) dF, c_k = cos(k) c, g_k = cos(k) g; H positive definite with cross terms.
+    F_k = F + sin(k) D, c_k = cos(k) c, g_k = cos(k) g; H positive definite with cross terms.
     """
 
     F: Array
-    dF: Array
+    D: Array
     c: Array
     H: Array
     g: Array
@@ -38,11 +38,11 @@ class LinearQuadratic:
         """Random data; the dynamics grow by at most a factor near one a step, so that nothing is ill-conditioned."""
         rng = np.random.default_rng(seed)
         nz = nx + nu
-        F, dF, root, end = (rng.normal(size=shape) for shape in ((nx, nz), (nx, nz), (nz, nz), (nx, nx)))
+        F, D, root, end = (rng.normal(size=shape) for shape in ((nx, nz), (nx, nz), (nz, nz), (nx, nx)))
         F[:, :nx] /= np.linalg.norm(F[:, :nx], 2)
-        dF *= 0.1 / np.linalg.norm(dF, 2)
+        D *= 0.1 / np.linalg.norm(D, 2)
         return LinearQuadratic(
-            F, dF, rng.normal(size=nx), root @ root.T / nz + np.eye(nz), rng.normal(size=nz), end @ end.T / nx,
+            F, D, rng.normal(size=nx), root @ root.T / nz + np.eye(nz), rng.normal(size=nz), end @ end.T / nx,
             rng.normal(size=nx), rng.normal(size=nx), steps,
         )  # fmt: skip
 
@@ -56,7 +56,7 @@ class LinearQuadratic:
 
     def stage(self, k: float) -> tuple[Array, Array, Array]:
         """F_k, c_k, g_k."""
-        return self.F + np.sin(k) * self.dF, np.cos(k) * self.c, np.cos(k) * self.g
+        return self.F + np.sin(k) * self.D, np.cos(k) * self.c, np.cos(k) * self.g
 
     def problem(self, *constraints: object) -> Problem:
         """The same as a problem of this library."""

@@ -114,7 +114,7 @@ def test_a_bound_costs_its_multiplier(solver, limits):
 
 @BOTH
 def test_what_cannot_be_met_is_named_and_never_solved(solver):
-    """The end is to be both below 0 and above 1: infeasible, by the name of one of the two, at a finite point between."""
+    """The end is to be both below 0 and above 1: infeasible, by the name of one of the two, at a point between."""
     problem = to.Problem(
         to.ContinuousDynamics(lambda x, u: u, nx=1, nu=1),
         stage_cost=lambda x, u: u[0] ** 2,

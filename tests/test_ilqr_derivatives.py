@@ -7,10 +7,12 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 import pytest
-from ilqr_cases import LinearQuadratic, cartpole, pendulum
+from ilqr_cases import LinearQuadratic, cartpole, pendulum, start_run
 
 import trajopt as to
 from trajopt import problems
+from trajopt.solvers import DDP, ILQR
+from trajopt.solvers.kernels import shooting
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import compile_stages
 
@@ -21,10 +23,12 @@ def forced(constraints=(), steps=4):
     """Time, a parameter, cross terms, division and every kind of constraint row in one small problem."""
     return to.Problem(
         to.ContinuousDynamics(
-            lambda x, u, t, p: np.array([x[1] * np.cos(t), p["stiffness"] * np.sin(x[0]) + u[0] * x[1], u[1] / (1 + x[0] ** 2)]),
+            lambda x, u, t, p: np.array(
+                [x[1] * np.cos(t), p.stiffness * np.sin(x[0]) + u[0] * x[1], u[1] / (1 + x[0] ** 2)]
+            ),
             nx=3, nu=2,
         ),
-        stage_cost=lambda x, u, t, p: np.exp(0.125 * x[0]) * u[0] ** 2 + p["stiffness"] * x[2] * u[1] + t * x[1] ** 2 + u[1] ** 2,
+        stage_cost=lambda x, u, t, p: np.exp(x[0]) * u[0] ** 2 + p.stiffness * x[2] * u[1] + t * x[1] ** 2 + u[1] ** 2,
         terminal_cost=lambda x, t: t * np.sin(x[0]) * x[1],
         initial_state=[0.5, -0.25, 1.0],
         constraints=constraints,
@@ -62,9 +66,9 @@ def expanded_step(problem, integrator):
 def check(found, expected, operations=1000):
     """Agreement to the rounding of that many operations."""
     for one, other in zip(found, expected, strict=True):
-        other = np.array(other, float).reshape(one.shape)
-        size = max(1.0, np.abs(other).max(initial=0.0))
-        np.testing.assert_allclose(one, other, rtol=0.0, atol=operations * EPSILON * size)
+        wanted = np.array(other, float).reshape(one.shape)
+        size = max(1.0, np.abs(wanted).max(initial=0.0))
+        np.testing.assert_allclose(one, wanted, rtol=0.0, atol=operations * EPSILON * size)
 
 
 def samples(problem, count=3):
@@ -186,3 +190,44 @@ def test_new_parameter_values_and_bounds_need_no_new_code():
     assert (
         compile_stages(moved, "rk4", second_order=True).code is compile_stages(forced(), "rk4", second_order=True).code
     )
+
+
+def penalty_of(rows, multipliers, weight, lower, upper):
+    """What rows add to the merit, by the formula of the augmented Lagrangian."""
+    shifted = rows + multipliers / weight
+    residual = shifted - ca.fmin(ca.fmax(shifted, lower), upper)
+    return 0.5 * weight * ca.sumsqr(residual)
+
+
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_models_of_the_merit_are_exact_with_constraints(solver):
+    """Gradients are those of cost and penalty; DDP's Hessians, at a stage and the end, have their whole curvature."""
+    run, rng, s = start_run(solver, CONSTRAINED, np.full((4, 2), 0.25)), np.random.default_rng(9), 2
+    run.penalty.path[:], run.penalty.end[:] = rng.normal(size=run.penalty.path.shape), rng.normal(size=4)
+    run.penalty.weight[0] = weight = 2.5
+    y, data, model = rng.normal(size=3), run.data, CONSTRAINED.model
+    stage = (run.functions, data, run.current, y, run.penalty, run.expansion, run.rows, solver.second_order)
+    shooting.expand_stage(s, *stage)
+    shooting.expand_end(run.functions, data, run.current, run.penalty, run.expansion, run.rows, solver.second_order)
+
+    time, following, cost = expanded_step(CONSTRAINED, "rk4")
+    x, u, t = model.x, model.u, time[0]
+    path = ca.vertcat(x[0] * u[1] + t, x[1] ** 2 * x[2], ca.sin(x[0]) * x[2], x[1])
+    end = ca.vertcat(x[0] ** 2 * x[1], path[1:])
+    merit = cost + penalty_of(path, run.penalty.path[s], weight, data.path_lower, data.path_upper)
+    last = t * ca.sin(x[0]) * x[1] + penalty_of(end, run.penalty.end, weight, data.end_lower, data.end_upper)
+    z = ca.vertcat(x, u)
+    derivatives = [ca.jacobian(following, z), ca.gradient(merit, z), ca.hessian(merit + ca.dot(y, following), z)[0]]
+    inputs = (run.current.x[s], run.current.u[s], data.times[s], data.parameters)
+    F, g, H = ca.Function("stage", [x, u, time, model.p], derivatives)(*inputs)
+    check([run.expansion.F[s], run.expansion.g[s]], [F, g])
+    gradient, hessian = ca.Function("end", [x, time], [ca.gradient(last, x), ca.hessian(last, x)[0]])(
+        run.current.x[-1], data.end_time
+    )
+    check([run.expansion.end_gradient], [gradient])
+    found = [np.tril(run.expansion.H[s]), np.tril(run.expansion.end_hessian)]
+    wanted = [np.tril(np.array(H)), np.tril(np.array(hessian))]
+    if solver.second_order:
+        check(found, wanted)
+    else:
+        assert all(np.abs(one - other).max() > 1e-3 for one, other in zip(found, wanted, strict=True))

@@ -17,6 +17,11 @@ NEVER = 1e-300
 """A tolerance that no iteration meets."""
 
 
+FOREVER = pytest.mark.parametrize(
+    "solver", [ILQR(tolerance=NEVER, iterations=25), DDP(tolerance=NEVER, iterations=25)], ids=["ilqr", "ddp"]
+)
+
+
 class Twin:
     """One unregularised iteration on a discrete unconstrained problem, by matrix products on CasADi's derivatives."""
 
@@ -25,8 +30,8 @@ class Twin:
         z, y = ca.vertcat(model.x, model.u), ca.SX.sym("y", problem.nx)
         lagrangian = model.stage_cost + (ca.dot(y, model.dynamics) if second_order else 0)
         self.nx = problem.nx
-        self.stage = ca.Function("stage", [model.x, model.u, y], [
-            ca.jacobian(model.dynamics, z), ca.gradient(model.stage_cost, z), ca.hessian(lagrangian, z)[0]])  # fmt: skip
+        first = [ca.jacobian(model.dynamics, z), ca.gradient(model.stage_cost, z)]
+        self.stage = ca.Function("stage", [model.x, model.u, y], [*first, ca.hessian(lagrangian, z)[0]])
         self.step = ca.Function("step", [model.x, model.u], [model.dynamics, model.stage_cost])
         hessian, gradient = ca.hessian(model.terminal_cost, model.x)
         self.end = ca.Function("end", [model.x], [model.terminal_cost, gradient, hessian])
@@ -58,7 +63,7 @@ class Twin:
 
 @pytest.mark.parametrize("solver", [ILQR(tolerance=NEVER), DDP(tolerance=NEVER)], ids=["ilqr", "ddp"])
 def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
-    """Gains, decrement, step length, controls and cost of every iteration agree; each decrease is 1e-4 of the promise."""
+    """Gains, decrement, step length, controls and cost of every iteration agree; so does the line search's verdict."""
     problem = pendulum()
     twin, run = Twin(problem, second_order=solver.second_order), start_run(solver, problem, np.full((30, 1), 3.0))
     lengths = []
@@ -91,6 +96,21 @@ def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
     assert (min(lengths) < 1.0) == solver.second_order  # here only DDP needs its line search
 
 
+@pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
+def test_a_step_that_gains_next_to_nothing_is_refused(solver):
+    """Newton's step on sqrt(1 + u^2) leads to -u^3: from 1 - 1e-5 it gains a 50,000th of the promise, and is halved."""
+    problem = to.Problem(
+        to.DiscreteDynamics(lambda x, u: u, nx=1, nu=1),
+        terminal_cost=lambda x: np.sqrt(1.0 + x[0] ** 2),
+        initial_state=[0.0],
+        horizon=to.Horizon(steps=1),
+    )
+    run = start_run(solver, problem, np.full((1, 1), 1.0 - 1e-5))
+    run.step()
+    assert run.gains.k[0, 0] == pytest.approx(-2.0, abs=1e-4)
+    assert run.state.length[0] == 0.5
+
+
 @pytest.mark.parametrize("solver", [ILQR(shortest_step=0.9), DDP(shortest_step=0.9)], ids=["ilqr", "ddp"])
 def test_the_merit_falls_strictly_or_nothing_changes(solver):
     """With full steps alone many are rejected: then states, controls, cost and merit keep their bits."""
@@ -112,7 +132,7 @@ def test_the_merit_falls_strictly_or_nothing_changes(solver):
 
 
 def test_the_rollout_is_the_answer():
-    """Advancing the dynamics from the initial state under the returned controls gives the returned states, to the bit."""
+    """Advancing the dynamics under the returned controls gives the returned states and cost, to the bit."""
     solution = to.solve(cartpole(), ILQR(iterations=20))
     run = start_run(ILQR(), cartpole(), solution.u)
     np.testing.assert_array_equal(run.current.x, solution.x)
@@ -149,9 +169,7 @@ def test_interleaved_runs_do_not_meet():
         np.testing.assert_array_equal(one.gains.K, other.gains.K)
 
 
-@pytest.mark.parametrize(
-    "solver", [ILQR(tolerance=NEVER, iterations=25), DDP(tolerance=NEVER, iterations=25)], ids=["ilqr", "ddp"]
-)
+@FOREVER
 @pytest.mark.parametrize("scale", [0.25, 1024.0])
 def test_scaling_the_cost_by_a_power_of_two_changes_no_bit(solver, scale):
     """No absolute number hides in regularisation, line search or box program."""

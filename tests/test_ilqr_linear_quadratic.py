@@ -52,7 +52,7 @@ def test_one_full_step_from_any_guess_is_the_optimum(solver, case, seed):
 @FEW
 @given(case=PROBLEMS)
 def test_gains_and_costates_are_those_of_the_riccati_recursion(solver, case):
-    """Feedback is K of a textbook recursion, costates are P x + p at every knot: cross terms, offsets, time all count."""
+    """Feedback is K of a textbook recursion, costates are P x + p at every knot, with cross terms, offsets and time."""
     solution = to.solve(case.problem(), solver)
     K, k, P, p = case.riccati()
     hessian = case.condense()[0]
@@ -97,7 +97,7 @@ def test_terminal_equality_has_the_multipliers_of_the_dense_system(solver, seed)
     answer = np.linalg.solve(system, np.concatenate([-gradient, target - rest]))
     multipliers, cost = answer[size:], case.cost(answer[:size].reshape(case.steps, case.nu))
     schur = ends @ np.linalg.solve(hessian, ends.T)
-    # A violation v costs multiplier times v; the multipliers are off by what the end misses, through the Schur complement.
+    # A violation v costs multiplier times v; multipliers are off by what the end misses, through the Schur complement.
     missed = solver.constraint_tolerance * np.sqrt(rows)
     small = solver.tolerance * (1.0 + abs(cost))
     wrong = np.linalg.norm(np.linalg.inv(schur), 2) * (missed + np.sqrt(2.0 * small * np.linalg.norm(schur, 2)))

@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("solver", [ILQR(), DDP()], ids=["ilqr", "ddp"])
 
 @BOTH
 def test_steps_into_nan_are_rejected_and_the_answer_is_finite(solver):
-    """From far away the first full step leads beyond the edge; the search comes back and finds the optimum before it."""
+    """From far away the first full step leads beyond the edge; the search comes back to the optimum before it."""
     problem = edge(0.9)
     solution = to.solve(problem, solver, guess=held(problem, np.full((10, 1), -30.0)))
     near = to.solve(problem, solver, guess=held(problem, np.full((10, 1), 1.0)))

@@ -127,7 +127,8 @@ def test_one_stage_of_the_recursion_is_that_of_numpy(nx, nu):
     gain, offset = -np.linalg.solve(regular, qux), -np.linalg.solve(regular, qu)
     expected = (
         (work.q, q), (np.tril(work.Q), np.tril(Q)), (work.Quu, quu), (k[1], offset), (K[1], gain),
-        (changes, (qu @ offset, offset @ quu @ offset)), (work.v, q[:nx] + gain.T @ (quu @ offset + qu) + qux.T @ offset),
+        (changes, (qu @ offset, offset @ quu @ offset)),
+        (work.v, q[:nx] + gain.T @ (quu @ offset + qu) + qux.T @ offset),
         (work.V, Q[:nx, :nx] + gain.T @ quu @ gain + gain.T @ qux + qux.T @ gain),
     )  # fmt: skip
     error = 10.0 * nz * EPSILON * np.linalg.cond(regular) * np.linalg.norm(Q, 2) * (1.0 + np.linalg.norm(gain)) ** 2
