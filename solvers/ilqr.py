@@ -17,7 +17,7 @@ Lagrangian around that loop: when the inner problem is solved to its current acc
 (`trajopt.solvers.kernels.shooting`), and the penalty r grows where infeasibility and complementarity error did not
 fall to a quarter.
 
-Solved means: a full Newton step would change the cost by less than ``tolerance`` (1 + |cost|) (the Newton decrement),
+Solved means: a full Newton step would change the cost by less than ``tolerance`` |cost| (the Newton decrement),
 and no constraint is violated, nor complementarity missed, by more than ``constraint_tolerance``.
 
 References: Li, Todorov 2004; Tassa, Erez, Todorov 2012; Tassa, Mansard, Todorov 2014; Howell, Jackson, Manchester,
@@ -44,6 +44,7 @@ from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import Stages, compile_stages
+from trajopt.validation import check_positive
 
 Array = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class DifferentialDynamicProgramming(Solver, ABC):
     integrator
         "rk4", "rk3", "midpoint" or "euler": how continuous dynamics and cost advance over a step.
     tolerance
-        Newton decrement at which the cost counts as minimal, relative to 1 + |cost|. 1e-8 lies between the digits that
+        Newton decrement at which the cost counts as minimal, relative to |cost|. 1e-8 lies between the digits that
         users print and the rounding of a rollout.
     constraint_tolerance
         Violation allowed, in the constraints' own units; ALTRO's default.
@@ -72,7 +73,7 @@ class DifferentialDynamicProgramming(Solver, ABC):
     penalty_growth
         Factor by which r grows; ALTRO's default.
     largest_penalty
-        Beyond it rounding spoils the Riccati sweep, and the constraints count as infeasible.
+        Relative to max(1, |cost|). Beyond it rounding spoils the Riccati sweep, and the constraints count as infeasible.
     shortest_step
         Where the line search gives up; the paper searches ten halvings.
     """
@@ -99,15 +100,20 @@ class DifferentialDynamicProgramming(Solver, ABC):
     second_order: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        if self.integrator not in INTEGRATORS:
+        if not isinstance(self.integrator, str) or self.integrator not in INTEGRATORS:
             raise InvalidProblem(
                 f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; pick one."
             )
-        for name in ("tolerance", "constraint_tolerance", "iterations", "largest_penalty", "shortest_step"):
-            if not getattr(self, name) > 0:
-                raise InvalidProblem(f"{name}={getattr(self, name)} was given, but a positive number was expected.")
+        for name in ("tolerance", "constraint_tolerance", "largest_penalty", "shortest_step"):
+            check_positive(getattr(self, name), name)
+        check_positive(self.iterations, "iterations", whole=True)
+        if self.initial_penalty is not None:
+            check_positive(self.initial_penalty, "initial_penalty")
+        check_positive(self.penalty_growth, "penalty_growth")
         if not self.penalty_growth > 1.0:
-            raise InvalidProblem(f"penalty_growth={self.penalty_growth} was given, but more than 1 was expected.")
+            raise InvalidProblem(
+                f"penalty_growth={self.penalty_growth} was given, but more than 1 was expected; the default is 10."
+            )
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from the controls of ``guess``; its states do not matter."""
@@ -158,7 +164,7 @@ class _Run:
             np.zeros((nc, nz)), np.zeros((ne, nx)), np.zeros(nc), np.zeros(ne), np.zeros((nz, nz)), np.zeros(1)
         )
         self.work = ddp.make_work(nx, nu)
-        self.state = ddp.State(*(np.ones(nu) if name == "scale" else np.zeros(1) for name in ddp.State._fields))
+        self.state = ddp.State(*(np.zeros(nu) if name == "scale" else np.zeros(1) for name in ddp.State._fields))
         self.constrained = nc * n + ne > 0
         # The first inner problems are solved loosely: their multipliers are guesses anyway (inexact method).
         self.inner_tolerance = max(solver.tolerance, 1e-3) if self.constrained else solver.tolerance
@@ -185,6 +191,7 @@ class _Run:
                 self.rows,
             )  # fmt: skip
             if not math.isfinite(merit):
+                self.state.cost[0] = math.nan
                 return False
             self.state.cost[0], self.state.merit[0] = cost, merit
             self.penalty.weight[0] = self._first_penalty()
@@ -200,8 +207,8 @@ class _Run:
                 (self.current.end, self.data.end_lower, self.data.end_upper),
             )
         )
-        balance = 2.0 * max(1.0, abs(self.state.cost[0])) / max(1.0, 0.5 * squares)
-        return min(max(balance, 1e-6), 10.0)
+        size = max(1.0, abs(self.state.cost[0]))
+        return min(max(2.0 * size / max(1.0, 0.5 * squares), 1e-6 * size), 10.0 * size)
 
     def step(self) -> tuple[Status | None, dict[str, float]]:
         """One inner iteration, and an update of the multipliers when the inner problem is solved."""
@@ -213,7 +220,10 @@ class _Run:
         )  # fmt: skip
         self.expanded = verdict == ddp.REJECTED
         status = None
-        if verdict in (ddp.CONVERGED, ddp.STALLED) or self._creeps(before):
+        if verdict == ddp.NOT_FINITE:
+            status = Status.NUMERICAL_FAILURE
+            self.detail = "A derivative along the trajectory is NaN or infinite."
+        elif verdict in (ddp.CONVERGED, ddp.STALLED) or self._creeps(before):
             status = self._inner_problem_ended(verdict == ddp.CONVERGED)
         violation, _ = shooting.measure_all(self.data, self.current, self.penalty)
         numbers = {
@@ -227,7 +237,7 @@ class _Run:
     def _creeps(self, before: float) -> bool:
         """Whether ten iterations in a row together gained less than the tolerance asks of one."""
         gain = before - self.state.merit[0]
-        little = gain <= 0.1 * self.inner_tolerance * (1.0 + abs(before))
+        little = gain <= 0.1 * self.inner_tolerance * ddp.magnitude(self.state)
         self.little_gains = self.little_gains + 1 if little else 0
         return self.little_gains >= _PATIENCE
 
@@ -243,17 +253,18 @@ class _Run:
         shooting.update_multipliers(self.data, self.current, self.penalty)
         if error > max(0.25 * self.previous_error, self.solver.constraint_tolerance):
             self.penalty.weight[0] *= self.solver.penalty_growth
-            if self.penalty.weight[0] > self.solver.largest_penalty:
-                return self._worst_row_stays()
+            if self.penalty.weight[0] > self.solver.largest_penalty * max(1.0, abs(self.state.cost[0])):
+                return self._worst_row_stays(converged)
         self.previous_error = error
         # Solving the inner problem much closer than the constraints' share of the merit, r e^2, buys nothing yet.
-        share = 0.01 * self.penalty.weight[0] * error**2 / (1.0 + abs(self.state.cost[0]))
+        share = 0.01 * self.penalty.weight[0] * error**2 / ddp.magnitude(self.state)
         self.inner_tolerance = max(self.solver.tolerance, min(self.inner_tolerance, share))
         self.state.regularisation[0] = self.state.change[0] = 0.0
         self._revalue()
         return None
 
-    def _worst_row_stays(self) -> Status:
+    def _worst_row_stays(self, converged: bool) -> Status:
+        """The end when no penalty helps: infeasible if the rows' own minimum was found, else stalled on the way."""
         excess = [
             np.maximum(lower - values, values - upper)
             for values, lower, upper in (
@@ -265,7 +276,7 @@ class _Run:
         names = (*self.stages.path_names, *self.stages.path_names, *self.stages.end_names)
         worst = int(np.argmax(np.concatenate(excess)))
         self.detail = f"The constraint {names[worst]!r} stays violated by {np.concatenate(excess)[worst]:.3g}."
-        return Status.INFEASIBLE
+        return Status.INFEASIBLE if converged else Status.STALLED
 
     def _revalue(self) -> None:
         """The merit of the current trajectory under the new multipliers and penalty."""

@@ -115,7 +115,7 @@ def test_interruption_outside_a_solve(capsys, own, monkeypatch):
         (["solve", "beam", "--set", "tolerance"], "key=value was expected"),
         (["solve", "beam", "--set", "nonsense=1"], "Settings of the solver are"),
         (["solve", "beam", "--steps", "0"], "positive whole number"),
-        (["solve", "beam", "--max-time", "-1"], "positive number of seconds"),
+        (["solve", "beam", "--max-time", "-1"], "max_time=-1.0"),
         (["solve", "beam", "--report", "/no/such/folder/r.html"], "existing folder"),
         (["solve", "missing.py:problem"], "there is no such file"),
         (["solve", "missing.py"], "write my_problem.py:problem"),

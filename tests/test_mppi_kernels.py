@@ -216,5 +216,5 @@ def allocations(samples: int) -> int:
 
 
 def test_an_iteration_allocates_nothing() -> None:
-    """Numba wraps each array argument once a call; a hundred times the samples do not add one request to that."""
-    assert allocations(10_000) == allocations(100) > 0
+    """Not one request of Numba's allocator, for few samples and for many."""
+    assert allocations(10_000) == allocations(100) == 0

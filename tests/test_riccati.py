@@ -23,7 +23,7 @@ EPSILON = np.finfo(float).eps
 MANY = settings(max_examples=200, deadline=None, derandomize=True)
 
 
-@kernel(_nrt=False)
+@kernel
 def combine(out, at, alpha, start, beta, weights, step, rows, rows_step, count, width):
     combine_rows(out, at, alpha, start, 1, beta, weights, 2, step, rows, 3, rows_step, count, width)
 

@@ -93,7 +93,10 @@ class FunctionConstraint(Constraint, ABC):
 
 @final
 class PathConstraint(FunctionConstraint):
-    """lower <= g(x, u[, t][, p]) <= upper at every time; ``g`` returns a number or a vector."""
+    """lower <= g(x, u[, t][, p]) <= upper at every time; ``g`` returns a number or a vector.
+
+    For discrete dynamics that is at every step k < N; what the final state must satisfy is a `TerminalConstraint`.
+    """
 
     def __init__(self, g: Callable[..., Any], lower: Any = -np.inf, upper: Any = 0.0, name: str | None = None) -> None:
         self._set(g, STAGE, lower, upper, name, "path")
@@ -137,9 +140,10 @@ class TerminalConstraint(FunctionConstraint):
                 "least one number were expected; correct the target."
             )
         target = np.array([entries[i] for i in fixed], float)
+        offsets = expand(lower, target.size, -np.inf, "lower limit"), expand(upper, target.size, np.inf, "upper limit")
         object.__setattr__(self, "target", tuple(entries))
         # The limits carry the target, so that the row is the state itself: solvers see a plain bound, in its own unit.
-        self._set(lambda x: x[fixed], TERMINAL, target + lower, target + upper, name, "terminal")
+        self._set(lambda x: x[fixed], TERMINAL, target + offsets[0], target + offsets[1], name, "terminal")
 
 
 @final

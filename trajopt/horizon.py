@@ -33,7 +33,12 @@ class Free:
     guess: ArrayLike | None = None
 
     def __post_init__(self) -> None:
-        lower, upper = np.asarray(self.lower, float), np.asarray(self.upper, float)
+        try:
+            lower, upper = np.asarray(self.lower, float), np.asarray(self.upper, float)
+        except (TypeError, ValueError) as error:
+            raise InvalidProblem(
+                f"Free({self.lower!r}, {self.upper!r}) was given, but numbers were expected; correct the bounds."
+            ) from error
         if np.isnan(lower).any() or np.isnan(upper).any() or (lower > upper).any():
             raise InvalidProblem(
                 f"Free({self.lower}, {self.upper}) was given, but lower <= upper was expected; swap or correct the "
@@ -84,12 +89,14 @@ class Horizon:
     start: float | Free = 0.0
 
     def __post_init__(self) -> None:
-        for what, value in (("duration", self.duration), ("start", self.start), ("steps", self.steps)):
-            if not isinstance(value, Free | int | float | np.number | None):
+        for what, value in (("duration", self.duration), ("start", self.start)):
+            missing = value is None and what == "duration"
+            if not missing and not isinstance(value, Free | int | float | np.number):
                 raise InvalidProblem(
                     f"Horizon got {what}={value!r}, but a number was expected; write for example Horizon(5.0, steps=100)."
                 )
-        if isinstance(self.steps, bool | Free | None) or self.steps != int(self.steps) or self.steps < 1:
+        whole = isinstance(self.steps, int | float | np.number) and float(self.steps).is_integer()
+        if not whole or isinstance(self.steps, bool) or self.steps < 1:
             raise InvalidProblem(
                 f"Horizon got steps={self.steps}, but a positive whole number was expected; "
                 "write for example Horizon(5.0, steps=100)."
@@ -97,10 +104,10 @@ class Horizon:
         object.__setattr__(self, "steps", int(self.steps))
         duration = self.duration
         if isinstance(duration, Free):
-            if not (np.asarray(duration.lower) >= 0.0).all() or np.size(duration.lower) != 1:
+            if np.size(duration.lower) != 1 or not (np.asarray(duration.lower) >= 0.0 < np.asarray(duration.upper)):
                 raise InvalidProblem(
-                    f"Horizon got a free duration from {duration.lower}, but a scalar lower bound of at least zero was "
-                    "expected; time cannot run backwards."
+                    f"Horizon got a free duration from {duration.lower} to {duration.upper}, but a lower bound of at least "
+                    "zero and a positive upper one were expected; time cannot run backwards."
                 )
         elif duration is not None and not (math.isfinite(duration) and duration > 0.0):
             raise InvalidProblem(

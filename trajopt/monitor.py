@@ -50,7 +50,7 @@ class Monitor:
     max_time
         Seconds after which the solve ends; None: no limit.
     callback
-        Called with each `Iteration`; if it returns True, the solve stops.
+        Called with each `Iteration`; if it returns something true, the solve stops.
     show
         Called with each `Iteration` for a live display.
     """
@@ -87,7 +87,7 @@ class Monitor:
         self.history.append(record)
         if self._show is not None:
             self._show(record)
-        if self._callback is not None and self._callback(record) is True:
+        if self._callback is not None and self._callback(record):
             return Status.STOPPED
         if not (math.isfinite(record.cost) and math.isfinite(record.violation)):
             return Status.NUMERICAL_FAILURE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,10 @@ class ParameterLayout:
         """Layout of what the user gave as ``parameters=``."""
         shapes, free = {}, set()
         for name, value in (parameters or {}).items():
-            if not isinstance(name, str) or not name.isidentifier():
+            # Python normalises attribute names, so that p.µ asks for another letter than the one in the dictionary.
+            if not isinstance(name, str) or not name.isidentifier() or unicodedata.normalize("NFKC", name) != name:
                 raise InvalidProblem(
-                    f"a parameter is called {name!r}, but a Python identifier was expected; rename it."
+                    f"a parameter is called {name!r}, but a Python identifier in NFKC form was expected; rename it."
                 )
             if isinstance(value, Free):
                 free.add(name)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -105,6 +104,10 @@ class Problem:
     parameters: Mapping[str, Any] | None = field(default=None, kw_only=True)
     guess: Any = field(default=None, kw_only=True)
     name: str | None = field(default=None, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles carry: the fields, and not what was traced and compiled from them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -248,7 +251,8 @@ class Problem:
         """
         if parameters is None and initial_state is None:
             return self
-        variant = copy.copy(self)  # carries the cached model along: that is the point
+        variant = object.__new__(Problem)
+        variant.__dict__.update(self.__dict__)  # the cached model too: that is the point
         object.__setattr__(variant, "parameters", self.layout.update(self.parameters, parameters))
         if initial_state is not None:
             object.__setattr__(variant, "initial_state", _initial_state(initial_state, self.dynamics))
@@ -260,6 +264,7 @@ class Problem:
     def _check_initial_state(self) -> None:
         """Refuse an initial state outside its bounds, or where the dynamics are not finite."""
         state, (lower, upper) = self.initial_values, self.state_bounds
+        control, time = self._first_control(), self.horizon.start_guess
         for i in np.flatnonzero((state < lower) | (state > upper)):
             raise InvalidProblem(
                 f"the initial state has {self.dynamics.states[i]}={state[i]:g}, but a value within its bounds "
@@ -270,7 +275,6 @@ class Problem:
         from trajopt.plain import PlainFunctions  # noqa: PLC0415 - keeps CasADi out of `import trajopt`
 
         functions = PlainFunctions(self, self.layout.pack(self.parameters))
-        control, time = self._first_control(), self.horizon.start_guess
         derivative = functions.dynamics(state, control, time)
         if not np.isfinite(derivative).all():
             entry = self.dynamics.states[int(np.flatnonzero(~np.isfinite(derivative))[0])]
@@ -282,11 +286,9 @@ class Problem:
 
     def _first_control(self) -> NDArray[np.float64]:
         """The control of the guess at the start; without a guess, zero moved into its bounds."""
-        if isinstance(self.guess, tuple):
-            return np.asarray(self.guess[2], float)[0]
-        if self.guess is not None:
-            return np.asarray(self.guess.u[0], float)
-        return np.clip(np.zeros(self.nu), self.control_bounds[0], self.control_bounds[1])
+        from trajopt.guess import make_guess  # noqa: PLC0415 - which imports this module
+
+        return make_guess(self, None).held()[0]
 
 
 def _initial_state(entries: Any, dynamics: Dynamics) -> tuple[float | None, ...]:

@@ -13,6 +13,7 @@ from trajopt.registry import find_solver
 from trajopt.solution import Solution
 from trajopt.solver import Outcome, Solver
 from trajopt.status import Status
+from trajopt.validation import check_positive
 
 
 def solve(
@@ -63,10 +64,10 @@ def solve(
         raise InvalidProblem(
             f"solve got a {type(problem).__name__}, but a Problem was expected; make one with trajopt.Problem(...)."
         )
-    if max_time is not None and not max_time > 0.0:
-        raise InvalidProblem(
-            f"max_time={max_time} was given, but a positive number of seconds was expected; correct it."
-        )
+    if max_time is not None:
+        check_positive(max_time, "max_time")
+    if callback is not None and not callable(callback):
+        raise InvalidProblem(f"callback={callback!r} was given, but a function of an Iteration was expected; pass one.")
     problem = problem.at(parameters=parameters)
     chosen = find_solver(solver, problem)
     start = make_guess(problem, guess)

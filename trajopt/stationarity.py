@@ -8,9 +8,9 @@ the multipliers minimise the weighted residual
 in which a component that pushes a variable out of an active bound of its own does not count (projection). The weights
 make the norm independent of mesh and time unit. A control node acts over the time omega_i = \int basis_i dt, so
 r_i T / omega_i tends to T H_u(t_i): the change of cost by one unit of control held over the entire horizon. Its root
-mean square over the horizon, divided by max(1, |cost|, root mean squares of T L_u and T mu' c_u, which cancel the
+mean square over the horizon, divided by max(tolerance, |cost|, root mean squares of T L_u and T mu' c_u, which cancel the
 costate's part), is the stationarity of one control; those of all controls, and of times, parameters and free initial
-states (r_i over max(1, |cost|, its direct parts)), are combined as a Euclidean norm. Refining the mesh leaves a given
+states (r_i over max(tolerance, |cost|, its direct parts)), are combined as a Euclidean norm. Refining the mesh leaves a given
 H_u(t) its number, and an exact optimum among the controls of the same parametrisation has zero.
 
 Rows count as active within a tolerance; to each multiplier its row's slack is added as a residual of complementarity.
@@ -76,20 +76,20 @@ def recover_multipliers(
     g, C = gradients[0], gradients[1:]
     sides = _sides(problem, trajectory, parameters, decisions, tolerance)
     of_cost = linear.direct(rows.weighted(np.eye(1, len(gradients))[0]))
-    weights = _weights(trajectory, decisions, cost, [of_cost])
+    weights = _weights(trajectory, decisions, cost, tolerance, [of_cost])
     nu = _least_residual(g * weights, C * weights, active.signs, active.slack, sides)
     residual = g + nu @ C
     of_rows = linear.direct(rows.weighted(np.concatenate([[0.0], nu])))
-    weights = _weights(trajectory, decisions, cost, [of_cost, of_rows])
+    weights = _weights(trajectory, decisions, cost, tolerance, [of_cost, of_rows])
     counting = np.where(_counts(residual, sides), residual, 0.0)
     _, costates = linear.sweep(rows.weighted(np.concatenate([[1.0], nu])), merged=True)
     return Stationarity(float(np.linalg.norm(counting * weights)), nu, residual, residual - counting, costates)
 
 
-def _weights(trajectory: Trajectory, decisions: Decisions, cost: float, parts: list[Array]) -> Array:
+def _weights(trajectory: Trajectory, decisions: Decisions, cost: float, tolerance: float, parts: list[Array]) -> Array:
     """Return what each residual component is multiplied with; see the module."""
     nodes, duration = decisions.nodes, float(trajectory.t[-1] - trajectory.t[0])
-    share, least = nodes.weights(np.diff(trajectory.t)) / duration, max(1.0, abs(cost))
+    share, least = nodes.weights(np.diff(trajectory.t)) / duration, max(tolerance, abs(cost))
     grids = [part[: decisions.controls].reshape(nodes.values.shape) for part in parts]
     means = (np.sqrt((grid**2 / share[:, None]).sum(axis=0)) for grid in grids)
     scale = np.max([np.full(decisions.nu, least), *means], axis=0)

@@ -167,7 +167,10 @@ def _data(problem: Problem, trajectory: Trajectory, parameters: Array) -> list[V
     horizon, found = problem.horizon, []
 
     def check(name: str, value: float, lower: float, upper: float, row: int = 0) -> None:
-        amount = max((lower - value) / max(1.0, abs(lower)), (value - upper) / max(1.0, abs(upper)))
+        finite = [
+            (excess, limit) for excess, limit in ((lower - value, lower), (value - upper, upper)) if abs(limit) < np.inf
+        ]
+        amount = max((excess / max(1.0, abs(limit)) for excess, limit in finite), default=0.0)
         if not amount <= _ROUNDING:
             found.append(Violation(name, start, float(amount), row))
 

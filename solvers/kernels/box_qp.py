@@ -49,7 +49,7 @@ def make_box(m: int) -> Box:
     return Box(np.zeros((m, m)), *vectors[:3], np.zeros(m, np.int64), np.zeros((m, m)), *vectors[3:])
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def factor_free(Q, free, count, L):
     """Cholesky factor L of the block of Q with rows and columns ``free[:count]``; False unless positive definite.
 
@@ -69,7 +69,7 @@ def factor_free(Q, free, count, L):
     return True
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def solve_factored(L, count, b):
     """Solve L L' y = b in place, for the first ``count`` entries."""
     for i in range(count):
@@ -84,7 +84,7 @@ def solve_factored(L, count, b):
         b[i] = value * L[i, i]
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def objective(Q, q, d):
     """1/2 d'Qd + q'd."""
     total = 0.0
@@ -96,7 +96,7 @@ def objective(Q, q, d):
     return total
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def find_free(Q, q, lower, upper, d, free, gradient):
     """Gradient at d, and the entries that are not clamped; returns their number."""
     count = 0
@@ -112,7 +112,7 @@ def find_free(Q, q, lower, upper, d, free, gradient):
     return count
 
 
-@kernel(_nrt=False)
+@kernel
 def solve_box_qp(row, solution, box):
     """Minimise in the box, starting from ``solution[row]`` (any numbers), which becomes the answer.
 
@@ -156,7 +156,7 @@ def solve_box_qp(row, solution, box):
     return count if factor_free(Q, free, count, box.L) else -1
 
 
-@kernel(_nrt=False)
+@kernel
 def project_step(d, count, slope, box):
     """Projected Armijo backtracking along the direction in ``gradient``; moves d and returns True on decrease."""
     direction, trial = box.gradient, box.trial

@@ -4,13 +4,11 @@ The regularisation is relative to each control's largest entry on the diagonal o
 its schedule is that of Tassa, Erez, Todorov, IROS 2012, section F, but a short step does not lower it. A step is
 accepted when the merit falls by at least 1e-4 of what the quadratic model predicts for its length (Armijo; Nocedal,
 Wright 2006, section 3.1).
-
-Every kernel is compiled without Numba's reference counts (``_nrt=False``): counting the arrays that a kernel hands to
-another took more time than its arithmetic, and without them whatever would allocate does not compile.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +24,11 @@ Array = NDArray[np.float64]
 BOLD, TIMID = 0.5, 0.1
 """Step lengths from which on the regularisation falls, and up to which it rises: the model was good, or poor."""
 
-ACCEPTED, CONVERGED, REJECTED, STALLED = 0, 1, 2, 3
-"""What `iterate` returns: a better trajectory, nothing left to gain, no better one yet, none at any regularisation."""
+ACCEPTED, CONVERGED, REJECTED, STALLED, NOT_FINITE = 0, 1, 2, 3, 4
+"""What `iterate` returns: a better trajectory, nothing left to gain, no better one yet, none at any regularisation.
+
+And that the quadratic models hold NaN or infinity.
+"""
 
 SMALLEST, LARGEST, GROWTH = 1e-8, 1e10, 2.0
 """Limits of the relative regularisation (below the smallest it is zero) and the factor that its change grows by."""
@@ -77,7 +78,7 @@ class State(NamedTuple):
     length: Array
 
 
-@kernel(_nrt=False)
+@kernel
 def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, work, state, second_order):
     """Backward pass over all stages.
 
@@ -113,24 +114,30 @@ def sweep(functions, data, rollout, penalty, expansion, gains, constraint_work, 
     return True, linear, quadratic, gap
 
 
-@kernel(_nrt=False)
-def set_scale(work, state):
-    """Regularise each control relative to its largest curvature; one that has none borrows from the others."""
+@kernel
+def set_scale(work, state, complete):
+    """Regularise each control relative to its largest curvature; one that has none borrows from the others.
+
+    A sweep that broke off has not seen all of it, so it may only raise the scale.
+    """
     most = 0.0
     for i in range(work.largest.shape[0]):
         most = max(most, work.largest[i])
     for i in range(work.largest.shape[0]):
-        state.scale[i] = work.largest[i] if work.largest[i] > 0.0 else max(most, 1.0)
+        scale = work.largest[i] if work.largest[i] > 0.0 else most
+        if not complete:
+            scale = max(scale, state.scale[i])
+        state.scale[i] = scale if scale > 0.0 else 1.0
 
 
-@kernel(_nrt=False)
+@kernel
 def raise_regularisation(state):
     """Make the next attempt more cautious."""
     state.change[0] = max(GROWTH, state.change[0] * GROWTH)
     state.regularisation[0] = max(SMALLEST, state.regularisation[0] * state.change[0])
 
 
-@kernel(_nrt=False)
+@kernel
 def lower_regularisation(state):
     """Make the next attempt bolder."""
     state.change[0] = min(1.0 / GROWTH, state.change[0] / GROWTH)
@@ -139,7 +146,7 @@ def lower_regularisation(state):
         state.regularisation[0] = 0.0
 
 
-@kernel(_nrt=False)
+@kernel
 def expand_all(functions, data, rollout, penalty, expansion, gains, constraint_work, second_order):
     """Quadratic models of all stages; with full second order the stages are expanded in the sweep instead."""
     expand_end(functions, data, rollout, penalty, expansion, constraint_work, second_order)
@@ -148,7 +155,7 @@ def expand_all(functions, data, rollout, penalty, expansion, gains, constraint_w
             expand_stage(s, functions, data, rollout, gains.costate[s + 1], penalty, expansion, constraint_work, False)
 
 
-@kernel(_nrt=False)
+@kernel
 def copy_rollout(source, target):
     """Copy every array."""
     copy(source.x, target.x)
@@ -157,7 +164,7 @@ def copy_rollout(source, target):
     copy(source.end, target.end)
 
 
-@kernel(_nrt=False)
+@kernel
 def copy(source, target):
     """Copy element by element: an assignment of whole arrays would allocate, lest they overlap."""
     flat_source, flat_target = source.reshape(source.size), target.reshape(target.size)
@@ -165,7 +172,13 @@ def copy(source, target):
         flat_target[i] = flat_source[i]
 
 
-@kernel(_nrt=False)
+@kernel
+def magnitude(state):
+    """The size of the cost, which tolerances are relative to; a cost that vanishes counts as ten digits less than one."""
+    return max(abs(state.cost[0]), abs(state.merit[0]), 1e-10)
+
+
+@kernel
 def search(functions, data, current, candidate, penalty, gains, constraint_work, state, linear, quadratic, shortest):
     """Backtrack along the gains; on success ``current`` and the state's cost and merit are the new ones."""
     length = 1.0
@@ -180,34 +193,36 @@ def search(functions, data, current, candidate, penalty, gains, constraint_work,
     return False
 
 
-@kernel(_nrt=False)
+@kernel
 def iterate(functions, data, current, candidate, penalty, expansion, gains, constraint_work, work, state,
             tolerance, shortest, second_order, expanded):  # fmt: skip
     """One iteration; ``expanded`` tells that the quadratic models of the current trajectory are already there.
 
-    Returns ACCEPTED, CONVERGED, REJECTED or STALLED. Converged means that the merit can fall by less than tolerance
-    (1 + |merit|): by a full step of the unregularised model, or by any step within the bounds to first order (bang-bang
-    controls have no curvature to speak of).
+    Returns ACCEPTED, CONVERGED, REJECTED, STALLED or NOT_FINITE. Converged means that the merit can fall by less than tolerance
+    times its `magnitude`: by a full step of the unregularised model, or by any step within the bounds to first order
+    (bang-bang controls have no curvature to speak of).
     """
     if not expanded:
         expand_all(functions, data, current, penalty, expansion, gains, constraint_work, second_order)
     state.length[0] = 0.0
-    doubted = 0.0  # the regularisation that was left out for a check of convergence
+    kept, checked = 0.0, False  # the regularisation, left out once to see whether the step is small because of it
     while True:
         success, linear, quadratic, gap = sweep(
             functions, data, current, penalty, expansion, gains, constraint_work, work, state, second_order
         )
-        set_scale(work, state)
+        set_scale(work, state, success)
         if success:
             state.decrement[0] = -(linear + 0.5 * quadratic)
-            enough = tolerance * (1.0 + abs(state.merit[0]))
+            if not math.isfinite(state.decrement[0]):
+                return NOT_FINITE
+            enough = tolerance * magnitude(state)
             if gap <= enough or (state.decrement[0] <= enough and state.regularisation[0] == 0.0):
                 return CONVERGED
-            if state.decrement[0] > enough or doubted > 0.0:
+            if state.decrement[0] > enough or checked:
                 break
-            doubted, state.regularisation[0] = state.regularisation[0], 0.0  # small because it was held back?
-        elif doubted > 0.0:
-            state.regularisation[0] = doubted
+            kept, checked, state.regularisation[0] = state.regularisation[0], True, 0.0
+        elif checked and state.regularisation[0] < kept:
+            state.regularisation[0] = kept
         else:
             raise_regularisation(state)
             if state.regularisation[0] > LARGEST:

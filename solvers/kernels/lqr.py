@@ -29,7 +29,7 @@ class Values(NamedTuple):
     decrement: Array
 
 
-@kernel(_nrt=False)
+@kernel
 def measure_gaps(functions, data, reference, gaps, costs):
     """Gaps (N, nx) of the reference, and the cost (N) of each stage."""
     steps, nu = reference.u.shape
@@ -41,7 +41,7 @@ def measure_gaps(functions, data, reference, gaps, costs):
             gaps[s, i] -= reference.x[s + 1, i]
 
 
-@kernel(_nrt=False)
+@kernel
 def start_sweep(expansion, gains, values, work):
     """The value function at the end."""
     steps, nx = gains.k.shape[0], gains.costate.shape[1]
@@ -52,7 +52,7 @@ def start_sweep(expansion, gains, values, work):
             work.V[i, j] = values.V[steps, i, j] = expansion.end_hessian[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def sweep(last, data, reference, expansion, gaps, scale, gains, values, work):
     """Sweep from stage ``last`` down; returns the stage whose Q_uu is not safely positive definite, or -1.
 
@@ -70,7 +70,7 @@ def sweep(last, data, reference, expansion, gaps, scale, gains, values, work):
     return -1
 
 
-@kernel(_nrt=False)
+@kernel
 def pull_gap(s, gaps, work):
     """v <- v + V c."""
     nx = gaps.shape[1]
@@ -83,7 +83,7 @@ def pull_gap(s, gaps, work):
         work.v[i] += work.T[i, 0]
 
 
-@kernel(_nrt=False)
+@kernel
 def well_above_rounding(s, H, work):
     """Whether every squared pivot of the factor of Q_uu exceeds the rounding of the terms that were summed to it."""
     nx, nz = work.T.shape
@@ -95,7 +95,7 @@ def well_above_rounding(s, H, work):
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def finish_stage(s, gains, values, work):
     """The value function before stage ``s`` for the gains k[s] and K[s]."""
     nx = work.v.shape[0]

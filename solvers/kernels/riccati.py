@@ -9,7 +9,7 @@ its minimum over lower <= u + du <= upper is du = k + K dx (K is zero in rows at
 
     v <- q_x + K'(Q_uu k + q_u) + Q_xu k,     V <- Q_xx + K'(Q_uu K + Q_ux) + Q_xu K.
 
-The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s anz k changes the
+The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s along k changes the
 cost by s (sum of q_u'k) + s^2/2 (sum of k'Q_uu k) to second order.
 
 Of the symmetric matrices H and Q, only the lower triangles are read and written, but for Q_uu, which is whole.
@@ -26,7 +26,7 @@ from trajopt.solvers.kernels.box_qp import factor_free, solve_box_qp, solve_fact
 from trajopt.solvers.kernels.rows import combine_rows
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def action_value(s, F, g, H, v, V, q, Q, T, Quu):
     """q = g + F'v and Q = H + F'VF of stage ``s``, with T = VF as work."""
     nx, nz = T.shape
@@ -41,7 +41,7 @@ def action_value(s, F, g, H, v, V, q, Q, T, Quu):
             Quu[i, j] = Quu[j, i] = Q[nx + i, nx + j]
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def minimise_action(s, q, Q, Quu, regularisation, scale, lower, upper, u, k, K, box):
     """Gains k[s], K[s] within the bounds; returns False when Q~_uu is not positive definite."""
     nu, nx = K.shape[1], K.shape[2]
@@ -73,7 +73,7 @@ def minimise_action(s, q, Q, Quu, regularisation, scale, lower, upper, u, k, K, 
     return True
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def solve_gains(s, Q, L, free, count, K):
     """K[s] = -Q_uu^-1 Q_ux in the free rows, from the factor of their block, and zero in the others."""
     nu, nx = K.shape[1], K.shape[2]
@@ -97,7 +97,7 @@ def solve_gains(s, Q, L, free, count, K):
                 K[s, i, j] = 0.0
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def update_value(s, q, Q, Quu, k, K, v, V, T, w):
     """v and V before stage ``s`` for the gains that will be applied, with work T (nu, nx) and w (nu).
 
@@ -126,7 +126,7 @@ def update_value(s, q, Q, Quu, k, K, v, V, T, w):
     return linear, quadratic
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def linear_gap(s, qu, lower, upper, u):
     """How far q_u'du can fall within the bounds of stage ``s``, or where there are none, within 1 + |u|."""
     gap = 0.0

@@ -88,10 +88,12 @@ class ConstraintWork(NamedTuple):
     cost: Array
 
 
-@kernel(_nrt=False)
+@kernel
 def shifted_residual(value, multiplier, weight, lower, upper):
-    """How far value + multiplier / weight lies outside [lower, upper], with sign."""
+    """How far value + multiplier / weight lies outside [lower, upper], with sign; NaN for a value that is not finite."""
     shifted = value + multiplier / weight
+    if not math.isfinite(shifted):
+        return math.nan
     if shifted < lower:
         return shifted - lower
     if shifted > upper:
@@ -99,7 +101,7 @@ def shifted_residual(value, multiplier, weight, lower, upper):
     return 0.0
 
 
-@kernel(_nrt=False)
+@kernel
 def penalty_of(values, multipliers, weight, lower, upper):
     """What the rows add to the merit."""
     total = 0.0
@@ -109,7 +111,7 @@ def penalty_of(values, multipliers, weight, lower, upper):
     return total
 
 
-@kernel(_nrt=False)
+@kernel
 def simulate(functions, data, current, k, K, length, out, penalty, work):
     """Roll out u + length k + K dx into ``out``; returns cost and merit, infinite when anything is not finite.
 
@@ -145,7 +147,7 @@ def simulate(functions, data, current, k, K, length, out, penalty, work):
     return cost, merit
 
 
-@kernel(_nrt=False)
+@kernel
 def add_rows(values, multipliers, weight, lower, upper, jacobian, weights, g, H):
     """Add the rows' terms to the gradient g and the lower triangle of H; ``weights`` becomes r s for each row."""
     size = g.shape[0]
@@ -161,7 +163,7 @@ def add_rows(values, multipliers, weight, lower, upper, jacobian, weights, g, H)
                         H[i, j] += weight * slope * jacobian[row, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def expand_stage(s, functions, data, rollout, costate, penalty, expansion, work, second_order):
     """F, g, H of stage ``s``, constraints included; ``costate`` (nx) weighs the curvature of the dynamics."""
     nx, nu = rollout.x.shape[1], rollout.u.shape[1]
@@ -184,7 +186,7 @@ def expand_stage(s, functions, data, rollout, costate, penalty, expansion, work,
     add_curvature(H, work.curvature, second_order)
 
 
-@kernel(_nrt=False)
+@kernel
 def expand_end(functions, data, rollout, penalty, expansion, work, second_order):
     """Gradient and Hessian of the terminal cost, constraints included."""
     steps, nx = rollout.u.shape[0], rollout.x.shape[1]
@@ -201,7 +203,7 @@ def expand_end(functions, data, rollout, penalty, expansion, work, second_order)
     add_end_curvature(expansion.end_hessian, work.curvature, second_order)
 
 
-@kernel(_nrt=False)
+@kernel
 def add_curvature(H, curvature, second_order):
     """Add the constraints' own curvature (for full second order) and complete the upper triangle."""
     size = H.shape[0]
@@ -212,7 +214,7 @@ def add_curvature(H, curvature, second_order):
             H[j, i] = H[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def add_end_curvature(H, curvature, second_order):
     """As `add_curvature`, for the terminal block, which is packed (nx, nx) at the start of the work array."""
     size = H.shape[0]
@@ -224,7 +226,7 @@ def add_end_curvature(H, curvature, second_order):
             H[j, i] = H[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def measure(values, multipliers, weight, lower, upper):
     """Largest violation of the rows, and largest infeasibility or complementarity error."""
     violation, error = 0.0, 0.0
@@ -235,7 +237,7 @@ def measure(values, multipliers, weight, lower, upper):
     return violation, error
 
 
-@kernel(_nrt=False)
+@kernel
 def measure_all(data, rollout, penalty):
     """`measure` over the whole trajectory."""
     weight = penalty.weight[0]
@@ -246,7 +248,7 @@ def measure_all(data, rollout, penalty):
     return violation, error
 
 
-@kernel(_nrt=False)
+@kernel
 def update_multipliers(data, rollout, penalty):
     """Every multiplier becomes r s."""
     weight = penalty.weight[0]

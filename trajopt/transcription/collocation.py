@@ -1,6 +1,6 @@
 """From an optimal-control problem to a nonlinear program and back.
 
-`CollocationProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and
+`DirectProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and
 on what is free, but on no number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one
 solve.
 """
@@ -19,7 +19,8 @@ from trajopt.model import Model
 from trajopt.problem import Problem
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.collocation_layout import RowLayout, VariableLayout
-from trajopt.transcription.collocation_schemes import Scheme
+from trajopt.transcription.held_steps import DISCRETE_STEP
+from trajopt.transcription.interval import IntervalScheme
 from trajopt.transcription.nlp import Element, Instance, Program, assemble
 from trajopt.transcription.scaling import Scaling, magnitude_scales
 
@@ -27,35 +28,41 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class CollocationProgram:
+class DirectProgram:
     """A problem's structure under a scheme, compiled.
 
     Attributes
     ----------
     scheme
-        The collocation scheme; None for discrete dynamics, whose steps are taken as they are.
+        What happens within an interval.
     variables, rows
         Where things lie.
+    repeated
+        (n,) which path constraints hold at the last knot too.
     free
         (n_free,) which entries of (start, duration, packed parameters) are decision variables.
     program
         The compiled functions.
+    defects
+        (variables of one interval, its number, shared parameters) -> its defects.
     dynamics
         (x, u, t, p) -> dynamics at the first N knots, all as columns, with p shared.
     """
 
-    scheme: Scheme | None
+    scheme: IntervalScheme
     variables: VariableLayout
     rows: RowLayout
+    repeated: NDArray[np.intp]
     free: NDArray[np.intp]
     program: Program
+    defects: ca.Function
     dynamics: ca.Function
 
 
-_compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], CollocationProgram]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], DirectProgram]] = WeakKeyDictionary()
 
 
-def compile_problem(problem: Problem, scheme: Scheme) -> CollocationProgram:
+def compile_problem(problem: Problem, scheme: IntervalScheme) -> DirectProgram:
     """Return the program of a problem, compiled at the first call and then kept with the problem's model.
 
     Parameters
@@ -65,7 +72,7 @@ def compile_problem(problem: Problem, scheme: Scheme) -> CollocationProgram:
     scheme
         For continuous dynamics; discrete ones need none.
     """
-    chosen = scheme if problem.dynamics.continuous else None
+    chosen = scheme if problem.dynamics.continuous else DISCRETE_STEP
     free = _free_entries(problem)
     key = (chosen, problem.horizon.steps, tuple(free.tolist()))
     known = _compiled.setdefault(problem.model, {})
@@ -80,22 +87,39 @@ def _free_entries(problem: Problem) -> NDArray[np.intp]:
     return np.concatenate([np.array(times, dtype=np.intp), 2 + problem.layout.free_entries])
 
 
-def _compile(problem: Problem, scheme: Scheme | None, free: NDArray[np.intp]) -> CollocationProgram:
+def _compile(problem: Problem, scheme: IntervalScheme, free: NDArray[np.intp]) -> DirectProgram:
     model, steps = problem.model, problem.horizon.steps
-    inner = 0 if scheme is None else scheme.inner
+    held = scheme.interpolation is Interpolation.HOLD
+    repeated = _repeated_rows(problem, held=held)
     counts = {kind: len(getattr(model, kind)) for kind in ("path", "terminal", "boundary", "integral")}
-    variables = VariableLayout.of(steps, problem.nx, problem.nu, inner, len(free), held=scheme is None)
-    rows = RowLayout.of(steps, problem.nx, inner, counts, held=scheme is None)
+    variables = VariableLayout.of(steps, problem.nx, problem.nu, scheme.inner, len(free), held=held)
+    rows = RowLayout.of(steps, problem.nx, scheme.inner, counts | {"path_end": len(repeated)})
     symbols = _Symbols.of(problem, free)
+    interval = _interval(model, scheme, symbols, variables, rows)
     elements = [
-        _interval(model, scheme, symbols, variables, rows),
-        _end(model, symbols, variables, rows, held=scheme is None),
+        interval,
+        _end(model, repeated, symbols, variables, rows, held=held),
         _boundary(model, symbols, variables, rows),
     ]
     program = assemble(elements, symbols.shared, variables.size, rows.size)
+    one = [interval.variables, interval.copy, symbols.shared]
+    defects = ca.Function("defects", one, [interval.rows[: (scheme.inner + 1) * problem.nx, :]])
     dynamics = ca.Function("dynamics", [model.x, model.u, model.t, model.p], [model.dynamics])
     along = dynamics.map("along", "serial", steps, [3], [])
-    return CollocationProgram(scheme, variables, rows, free, program, along)
+    return DirectProgram(scheme, variables, rows, repeated, free, program, defects, along)
+
+
+def _repeated_rows(problem: Problem, *, held: bool) -> NDArray[np.intp]:
+    """Path constraints that hold at the last knot: all if there is a control, else those that no control enters.
+
+    Path constraints of discrete dynamics belong to the steps, of which the last knot has none.
+    """
+    path = problem.model.path
+    if not (held and len(path)):
+        return np.arange(len(path))
+    if not problem.dynamics.continuous:
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(~np.array(ca.which_depends(path.expression, problem.model.u, 1, True), dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,56 +154,43 @@ class _Symbols:
 
 
 def _interval(
-    model: Model, scheme: Scheme | None, symbols: _Symbols, variables: VariableLayout, rows: RowLayout
+    model: Model, scheme: IntervalScheme, symbols: _Symbols, variables: VariableLayout, rows: RowLayout
 ) -> Element:
     """Defects, quadratures and path constraints of one interval."""
-    nx, nu, nodes = model.x.numel(), model.u.numel(), 2 if scheme is None else len(scheme.nodes)
-    stage = ca.Function(
-        "stage",
-        [model.x, model.u, model.t, model.p],
-        [model.dynamics, model.stage_cost, model.integral.expression, model.path.expression],
-    )
-    x = [ca.SX.sym(f"x{j}", nx) for j in range(nodes)]
-    u = [ca.SX.sym(f"u{j}", nu) for j in range(nodes)]
-    if scheme is None:
-        f, cost, integrals, path = stage(x[0], u[0], symbols.start + symbols.copy, symbols.p)
-        defects, paths = x[1] - f, [path]
-        local = ca.vertcat(x[0], u[0], x[1], symbols.free)
-    else:
-        h = symbols.duration / symbols.steps
-        times = [symbols.start + symbols.duration * (symbols.copy + c) / symbols.steps for c in scheme.nodes]
-        coefficients = ca.horzcat(*u)
-        controls = [u[0], *(coefficients @ ca.DM(row) for row in scheme.blend), u[-1]]
-        values = [stage(*node, symbols.p) for node in zip(x, controls, times, strict=True)]
-        slopes, costs, integrands = (ca.horzcat(*(value[i] for value in values)) for i in range(3))
-        defects = ca.vertcat(*(x[i + 1] - x[0] - h * slopes @ ca.DM(a) for i, a in enumerate(scheme.coefficients)))
-        cost, integrals = h * costs @ ca.DM(scheme.weights), h * integrands @ ca.DM(scheme.weights)
-        paths = [value[3] for value in values[:-1]]
-        local = ca.vertcat(*(part for node in zip(x, u, strict=True) for part in node), symbols.free)
+
+    def time(node: float) -> ca.SX:
+        return symbols.start + symbols.duration * (symbols.copy + node) / symbols.steps
+
+    interval = scheme.interval(model, symbols.p, time, symbols.duration / symbols.steps)
     return Element(
-        local, symbols.copy, cost, ca.vertcat(defects, *paths, integrals), variables.intervals(), rows.intervals()
+        ca.vertcat(interval.variables, symbols.free),
+        symbols.copy,
+        interval.cost,
+        ca.vertcat(interval.defects, *interval.paths, interval.integrals),
+        variables.intervals(),
+        rows.intervals(),
     )
 
 
 def _end(
     model: Model,
+    repeated: NDArray[np.intp],
     symbols: _Symbols,
     variables: VariableLayout,
     rows: RowLayout,
     *,
     held: bool,
 ) -> Element:
-    """Terminal cost, terminal constraints and, where the final knot has a control, its path constraints."""
-    x, u = ca.SX.sym("x", model.x.numel()), ca.SX.sym("u", model.u.numel())
-    function = ca.Function(
-        "end",
-        [model.x, model.u, model.t, model.p],
-        [model.terminal_cost, model.path.expression, model.terminal.expression],
-    )
-    cost, path, terminal = function(x, u, symbols.end, symbols.p)
-    local = ca.vertcat(x, symbols.free) if held else ca.vertcat(x, u, symbols.free)
-    constraints = terminal if held else ca.vertcat(path, terminal)
-    return Element(local, symbols.copy, cost, constraints, variables.end(), rows.end())
+    """Terminal cost and constraints, and the path constraints of the final knot."""
+    x, u = ca.SX.sym("x", model.x.numel()), ca.SX.sym("u", 0 if held else model.u.numel())
+    terminal = ca.Function("terminal", [model.x, model.t, model.p], [model.terminal_cost, model.terminal.expression])
+    cost, constraints = terminal(x, symbols.end, symbols.p)
+    path = ca.Function("path", [model.x, model.u, model.t, model.p], [model.path.expression])
+    # Where the control is held, none of the repeated constraints depends on it.
+    values = path(x, ca.SX(model.u.numel(), 1) if held else u, symbols.end, symbols.p)
+    at_end = ca.vertcat(ca.SX(0, 1), *(values[int(row)] for row in repeated))
+    local = ca.vertcat(x, u, symbols.free)
+    return Element(local, symbols.copy, cost, ca.vertcat(at_end, constraints), variables.end(), rows.end())
 
 
 def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout) -> Element:
@@ -191,7 +202,7 @@ def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: 
     return Element(local, symbols.copy, ca.SX(0), tied, variables.both_ends(), rows.boundary[None, :])
 
 
-def pose(structure: CollocationProgram, problem: Problem, guess: Trajectory, *, scaled: bool) -> Instance:
+def pose(structure: DirectProgram, problem: Problem, guess: Trajectory, *, scaled: bool) -> Instance:
     """Fill in the numbers of one solve: limits, guess and scales.
 
     Parameters
@@ -241,24 +252,18 @@ def _globals(problem: Problem, guess: Trajectory) -> Array:
     return np.clip(whole, lower, upper)
 
 
-def _guess_vector(structure: CollocationProgram, guess: Trajectory, whole: Array) -> Array:
+def _guess_vector(structure: DirectProgram, guess: Trajectory, whole: Array) -> Array:
     layout = structure.variables
     w = np.empty(layout.size)
     w[layout.x] = guess.x
     w[layout.free] = whole[structure.free]
-    if structure.scheme is None:
-        w[layout.u] = guess.held()
-        return w
-    w[layout.u] = guess.control(guess.t)
-    intervals, inside = np.arange(guess.steps), np.empty(layout.u_inner.shape)
+    w[layout.u], w[layout.u_inner] = structure.scheme.guess_controls(guess)
     for j, c in enumerate(structure.scheme.nodes[1:-1]):
         w[layout.x_inner[:, j]] = (1.0 - c) * guess.x[:-1] + c * guess.x[1:]
-        inside[:, j] = guess.control_on(intervals, (1.0 - c) * guess.t[:-1] + c * guess.t[1:])
-    w[layout.u_inner] = structure.scheme.inner_coefficients(w[layout.u], inside)
     return w
 
 
-def _row_limits(structure: CollocationProgram, model: Model) -> Array:
+def _row_limits(structure: DirectProgram, model: Model) -> Array:
     """Limits of the rows, (2, m); the defects are zero."""
     rows = structure.rows
     limits = np.zeros((2, rows.size))
@@ -266,12 +271,13 @@ def _row_limits(structure: CollocationProgram, model: Model) -> Array:
         path = getattr(model.path, name)
         limits[side, rows.path] = path
         limits[side, rows.path_inner] = path
+        limits[side, rows.path_end] = path[structure.repeated]
         for kind in ("terminal", "boundary", "integral"):
             limits[side, getattr(rows, kind)] = getattr(getattr(model, kind), name)
     return limits
 
 
-def _scales(structure: CollocationProgram, limits: Array, w: Array, whole: Array) -> Scaling:
+def _scales(structure: DirectProgram, limits: Array, w: Array, whole: Array) -> Scaling:
     """Scale states by their bounds, else by the guess and how far its slopes would lead; controls by bounds or guess.
 
     The slopes matter where the guess is zero because nothing is known: without them a velocity would be left in metres
@@ -295,25 +301,22 @@ def _scales(structure: CollocationProgram, limits: Array, w: Array, whole: Array
     return Scaling(variables, units)
 
 
-def _reach(structure: CollocationProgram, w: Array, whole: Array) -> Array:
+def _reach(structure: DirectProgram, w: Array, whole: Array) -> Array:
     """How far the guess' slopes lead within the horizon, (N, nx); next states for discrete dynamics."""
     layout, (start, duration) = structure.variables, whole[:2]
     n = layout.steps
     times = start + duration * np.arange(n)[None, :] / n
     slopes = structure.dynamics(w[layout.x[:n]].T, w[layout.u[:n]].T, times, whole[2:]).full().T
-    reach = slopes if structure.scheme is None else duration * slopes
+    reach = slopes if structure.scheme is DISCRETE_STEP else duration * slopes
     return np.where(np.isfinite(reach), reach, 0.0)
 
 
-def read_trajectory(structure: CollocationProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:
+def read_trajectory(structure: DirectProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:
     """Return the trajectory that a vector of variables stands for."""
     layout, scheme = structure.variables, structure.scheme
     whole = np.empty(2 + problem.layout.size)
     whole[structure.free] = w[layout.free]
     whole[np.setdiff1d(np.arange(len(whole)), structure.free)] = instance.shared
-    interpolation = Interpolation.HOLD if scheme is None else scheme.interpolation
-    u_mid = None
-    if scheme is not None and interpolation is Interpolation.QUADRATIC:
-        u_mid = scheme.inner_controls(w[layout.u], w[layout.u_inner])[:, 0]
+    u, u_mid = w[layout.u], scheme.middle_controls(w[layout.u], w[layout.u_inner])
     knots = problem.horizon.knots(whole[0], whole[1])
-    return Trajectory(knots, w[layout.x], w[layout.u], interpolation, u_mid, problem.layout.unpack(whole[2:]))
+    return Trajectory(knots, w[layout.x], u, scheme.interpolation, u_mid, problem.layout.unpack(whole[2:]))

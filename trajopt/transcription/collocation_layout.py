@@ -1,4 +1,4 @@
-"""Where everything of a collocated problem lies: variables in the vector w, constraints in the rows g."""
+"""Where everything of a transcribed problem lies: variables in the vector w, constraints in the rows g."""
 
 from __future__ import annotations
 
@@ -79,9 +79,11 @@ class RowLayout:
     defects
         (N, s, nx) one for each node of an interval but the first.
     path
-        Path constraints at the knots: (N+1, n_path), or (N, n_path) if controls are held and the last knot has none.
+        (N, n_path) path constraints at all knots but the last.
     path_inner
         (N, inner, n_path) path constraints inside the intervals.
+    path_end
+        (n,) those that hold at the last knot too.
     terminal, boundary, integral
         (n,) each.
     size
@@ -91,26 +93,24 @@ class RowLayout:
     defects: Index
     path: Index
     path_inner: Index
+    path_end: Index
     terminal: Index
     boundary: Index
     integral: Index
     size: int
 
     @classmethod
-    def of(cls, steps: int, nx: int, inner: int, counts: dict[str, int], *, held: bool) -> RowLayout:
+    def of(cls, steps: int, nx: int, inner: int, counts: dict[str, int]) -> RowLayout:
         """Lay out the rows; ``counts`` holds how many there are by kind, as the attributes are called."""
         path, width = counts["path"], (inner + 1) * nx
         body = np.arange(steps * (width + (inner + 1) * counts["path"])).reshape(steps, -1)
-        at_knots, position, tail = body[:, width : width + path], body.size, {}
-        if not held:
-            at_knots = np.vstack([at_knots, position + np.arange(path)])
-            position += path
-        for kind in ("terminal", "boundary", "integral"):
+        position, tail = body.size, {}
+        for kind in ("path_end", "terminal", "boundary", "integral"):
             tail[kind] = position + np.arange(counts[kind])
             position += counts[kind]
         return cls(
             defects=body[:, :width].reshape(steps, inner + 1, nx),
-            path=at_knots,
+            path=body[:, width : width + path],
             path_inner=body[:, width + path :].reshape(steps, inner, path),
             **tail,
             size=position,
@@ -120,8 +120,8 @@ class RowLayout:
         """(N, m) rows of each interval: defects, path constraints at its left knot and inside, integrals."""
         n = len(self.defects)
         shared = np.broadcast_to(self.integral, (n, len(self.integral)))
-        return np.hstack([self.defects.reshape(n, -1), self.path[:n], self.path_inner.reshape(n, -1), shared])
+        return np.hstack([self.defects.reshape(n, -1), self.path, self.path_inner.reshape(n, -1), shared])
 
     def end(self) -> Index:
         """(1, m) rows of the final knot: path constraints and terminal constraints."""
-        return np.concatenate([self.path[len(self.defects) :].ravel(), self.terminal])[None, :]
+        return np.concatenate([self.path_end, self.terminal])[None, :]

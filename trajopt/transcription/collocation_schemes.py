@@ -13,12 +13,16 @@ at every time. Bounds on the values alone would let a parabola through (1, 1, -1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.trajectory import Interpolation
+from trajopt.model import Model
+from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.interval import Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +57,39 @@ class Scheme:
         """Number of nodes strictly inside an interval."""
         return len(self.nodes) - 2
 
-    def inner_controls(self, knots: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the controls at the inner nodes, (N, inner, nu).
+    def interval(self, model: Model, p: ca.SX, time: Callable[[float], ca.SX], h: ca.SX) -> Interval:
+        """Return the equations of an interval of length ``h``, whose node c in [0, 1] lies at ``time(c)``."""
+        stage = ca.Function(
+            "stage",
+            [model.x, model.u, model.t, model.p],
+            [model.dynamics, model.stage_cost, model.integral.expression, model.path.expression],
+        )
+        x = [ca.SX.sym(f"x{j}", model.x.numel()) for j in range(len(self.nodes))]
+        u = [ca.SX.sym(f"u{j}", model.u.numel()) for j in range(len(self.nodes))]
+        coefficients = ca.horzcat(*u)
+        controls = [u[0], *(coefficients @ ca.DM(row) for row in self.blend), u[-1]]
+        values = [stage(*node, p) for node in zip(x, controls, map(time, self.nodes), strict=True)]
+        slopes, costs, integrands = (ca.horzcat(*(value[i] for value in values)) for i in range(3))
+        return Interval(
+            variables=ca.vertcat(*(part for node in zip(x, u, strict=True) for part in node)),
+            defects=ca.vertcat(*(x[i + 1] - x[0] - h * slopes @ ca.DM(a) for i, a in enumerate(self.coefficients))),
+            paths=[value[3] for value in values[:-1]],
+            cost=h * costs @ ca.DM(self.weights),
+            integrals=h * integrands @ ca.DM(self.weights),
+        )
+
+    def guess_controls(self, guess: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the controls at the knots, (N+1, nu), and the inner Bernstein coefficients of a guess."""
+        knots, intervals = guess.control(guess.t), np.arange(guess.steps)
+        times = (guess.t[:-1] + c * np.diff(guess.t) for c in self.nodes[1:-1])
+        inside = [guess.control_on(intervals, moments) for moments in times]
+        controls = np.stack(inside, axis=1) if inside else np.zeros((guess.steps, 0, knots.shape[1]))
+        return knots, np.einsum("ij,njk->nik", np.linalg.inv(self.blend[:, 1:-1]), controls - self._ends(knots))
+
+    def middle_controls(
+        self, knots: NDArray[np.float64], coefficients: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Return the controls at the midpoints, (N, nu), for parabolas.
 
         Parameters
         ----------
@@ -63,11 +98,9 @@ class Scheme:
         coefficients
             (N, inner, nu) inner Bernstein coefficients.
         """
-        return self._ends(knots) + np.einsum("ij,njk->nik", self.blend[:, 1:-1], coefficients)
-
-    def inner_coefficients(self, knots: NDArray[np.float64], controls: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Invert `inner_controls` in its second argument."""
-        return np.einsum("ij,njk->nik", np.linalg.inv(self.blend[:, 1:-1]), controls - self._ends(knots))
+        if self.interpolation is not Interpolation.QUADRATIC:
+            return None
+        return (self._ends(knots) + np.einsum("ij,njk->nik", self.blend[:, 1:-1], coefficients))[:, 0]
 
     def _ends(self, knots: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.blend[:, :1] * knots[:-1, None] + self.blend[:, -1:] * knots[1:, None]

@@ -140,15 +140,34 @@ def assemble(elements: Sequence[Element], shared: ca.SX, size: int, rows: int) -
     each = [part.lagrangian_gradient(lam_g / unit) for part in compiled]
     total = _add(size, [(part.element.variable_index, ca.vec(e)) for part, e in zip(compiled, each, strict=True)])
     inputs = [v, parameters]
-    functions = {
+    functions = nlp_functions(inputs, f, g, gradient, jacobian, [lam_f, lam_g], hessian)
+    return Program(size, rows, functions, ca.Function("gradients", [*inputs, lam_g], [total * scale, *each]))
+
+
+def nlp_functions(
+    inputs: list[ca.MX], f: ca.MX, g: ca.MX, gradient: ca.MX, jacobian: ca.MX, multipliers: list[ca.MX], hessian: ca.MX
+) -> dict[str, ca.Function]:
+    """Return the functions of a `Program`, named as `casadi.nlpsol` wants them.
+
+    Parameters
+    ----------
+    inputs
+        Variables v and parameters.
+    f, g, gradient, jacobian
+        Expressions of these.
+    multipliers
+        Of f and of the rows.
+    hessian
+        Upper triangle of that of the Lagrangian.
+    """
+    return {
         "nlp": ca.Function("nlp", inputs, [f, g], ["x", "p"], ["f", "g"]),
         "grad_f": ca.Function("nlp_grad_f", inputs, [f, gradient], ["x", "p"], ["f", "grad_f_x"]),
         "jac_g": ca.Function("nlp_jac_g", inputs, [g, jacobian], ["x", "p"], ["g", "jac_g_x"]),
         "hess_lag": ca.Function(
-            "nlp_hess_l", [*inputs, lam_f, lam_g], [hessian], ["x", "p", "lam_f", "lam_g"], ["triu_hess_gamma_x_x"]
+            "nlp_hess_l", [*inputs, *multipliers], [hessian], ["x", "p", "lam_f", "lam_g"], ["triu_hess_gamma_x_x"]
         ),
     }
-    return Program(size, rows, functions, ca.Function("gradients", [*inputs, lam_g], [total * scale, *each]))
 
 
 Contribution = tuple[Index, ca.MX]
@@ -215,7 +234,7 @@ class _Compiled:
 def _add(size: int, contributions: Sequence[Contribution]) -> ca.MX:
     """Build a vector as the sum of contributions."""
     places = np.concatenate([index.ravel() for index, _ in contributions])
-    return ca.densify(ca.mtimes(_scatter(places, size), ca.vertcat(*(values for _, values in contributions))))
+    return ca.densify(ca.mtimes(scatter(places, size), ca.vertcat(*(values for _, values in contributions))))
 
 
 def _matrix(
@@ -227,12 +246,12 @@ def _matrix(
     keys, places = np.unique(j * max(shape[0], 1) + i, return_inverse=True)  # sorted as compressed columns are
     rows, columns = keys % max(shape[0], 1), keys // max(shape[0], 1)
     starts = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=shape[1]))])
-    values = ca.mtimes(_scatter(places, len(keys)), ca.vertcat(*(part for _, _, part in contributions)))
+    values = ca.mtimes(scatter(places, len(keys)), ca.vertcat(*(part for _, _, part in contributions)))
     values = values * row_factor[rows.tolist()] * column_factor[columns.tolist()]
     return ca.MX(ca.Sparsity(*shape, starts.tolist(), rows.tolist()), values)
 
 
-def _scatter(places: Index, size: int) -> ca.DM:
-    """Make the matrix of ones that adds value number k to place number places[k]."""
+def scatter(places: Index, size: int) -> ca.DM:
+    """Make the matrix of ones (size, k) that adds value number k to place number places[k]."""
     columns = np.arange(len(places) + 1)
     return ca.DM(ca.Sparsity(size, len(places), columns.tolist(), places.tolist()), 1.0)

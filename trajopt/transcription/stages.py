@@ -1,7 +1,8 @@
 """A problem as stages: compiled functions of one step, of the constraints along it, and of the end.
 
 Shooting methods and sampling planners see the problem through these functions. State bounds become rows of the path
-constraints; path constraints and state bounds that do not involve the control hold at the final state as well.
+constraints. They hold at the final state as well; so do path constraints that do not involve the control, if time is
+continuous (in discrete time a path constraint is one of the steps, and the last step begins before the end).
 
 Arguments of the compiled functions (all double*; time is (t, h), p the packed parameters, z = (x, u), nz = nx + nu):
 
@@ -114,7 +115,8 @@ def _compile(problem: Problem, integrator: str, second_order: bool | None) -> St
     path, bounded = _path_rows(problem)
     untimed = [path.expression, model.terminal_cost, model.terminal.expression]
     path_rows, end_cost, terminal = ca.substitute(untimed, [model.t], [step.time[0]])
-    repeated = _state_only(path_rows, model.u)
+    first = 0 if problem.dynamics.continuous else len(model.path)
+    repeated = _state_only(path_rows, model.u, first)
     values = Values(step, path_rows, end_cost, ca.vertcat(terminal, _pick(path_rows, repeated)))
     functions = _value_functions(model, values)
     if second_order is not None:
@@ -142,9 +144,9 @@ def _pick(column: ca.SX, rows: tuple[int, ...]) -> ca.SX:
     return ca.vertcat(ca.SX(0, 1), *(column[row] for row in rows))
 
 
-def _state_only(rows: ca.SX, u: ca.SX) -> tuple[int, ...]:
-    """Rows that no control enters."""
-    return tuple(i for i in range(rows.numel()) if not ca.depends_on(rows[i], u))
+def _state_only(rows: ca.SX, u: ca.SX, first: int) -> tuple[int, ...]:
+    """Rows from ``first`` on that no control enters."""
+    return tuple(i for i in range(first, rows.numel()) if not ca.depends_on(rows[i], u))
 
 
 def _value_functions(model: Model, values: Values) -> dict[str, ca.Function]:

@@ -1,0 +1,207 @@
+"""One iteration of the interior-point method, and the first multipliers.
+
+Reference: Waechter, Biegler 2006: inertia correction by algorithm IC, barrier parameter by eq. 7.
+"""
+
+from __future__ import annotations
+
+import math
+
+from trajopt.lowering.kernel import kernel
+from trajopt.solvers.kernels.interior_functions import evaluate, expand
+from trajopt.solvers.kernels.interior_riccati import factorise, norm, solve
+from trajopt.solvers.kernels.interior_search import search, take
+from trajopt.solvers.kernels.interior_space import EQUALITY, INEQUALITY, UNUSED
+from trajopt.solvers.kernels.interior_system import (
+    barrier_value,
+    condense,
+    error_of,
+    infeasibility,
+    longest_step,
+    move_multipliers,
+    recover,
+    set_gradient,
+)
+
+CONTINUE, CONVERGED, STUCK, NOT_FINITE, UNREGULAR, DIVERGED, TINY = 0, 1, 2, 3, 4, 5, 6
+"""Verdicts of an iteration."""
+
+LEAST_DELTA, FIRST_DELTA, MOST_DELTA = 1e-20, 1e-4, 1e40
+DELTA_FALL, DELTA_RISE, DELTA_FIRST_RISE = 1.0 / 3.0, 8.0, 100.0
+"""Algorithm IC."""
+
+BARRIER_FACTOR, BARRIER_POWER, BARRIER_ERROR = 0.2, 1.5, 10.0
+"""kappa_mu, theta_mu and kappa_epsilon of eqs. 7 and 8."""
+
+LARGEST_FIRST_MULTIPLIER = 1e3
+"""Least-squares multipliers beyond it are discarded (section 3.6)."""
+
+UNBOUNDED = 4.5e15
+"""Size of a variable, 1 / rounding, at which the iterates count as diverging: a change of one is lost in it."""
+
+TINY_STEP = 1e-15
+"""Ten units of rounding: a relative step below it changes nothing (section 3.9)."""
+
+
+@kernel(_nrt=False)
+def measure(data, point, expansion, system, work, progress):
+    """Derivatives and errors at the current point; False unless finite."""
+    if not expand(data, point, expansion, work):
+        return False
+    set_gradient(data, point, expansion, system)
+    theta, largest, violation = infeasibility(data, point)
+    progress[0].theta, progress[0].primal_error, progress[0].violation = theta, largest, violation
+    progress[0].error = error_of(data, point, system, progress, 0.0)
+    return math.isfinite(progress[0].error)
+
+
+@kernel(_nrt=False)
+def lower_barrier(data, point, system, work, progress, tolerance):
+    """Lower mu while the barrier problem is solved well enough for it, and then empty the filter."""
+    least = tolerance / 10.0
+    lowered = False
+    while progress[0].mu > least:
+        if error_of(data, point, system, progress, progress[0].mu) > BARRIER_ERROR * progress[0].mu:
+            break
+        mu = progress[0].mu
+        progress[0].mu = max(least, min(BARRIER_FACTOR * mu, mu**BARRIER_POWER))
+        lowered = True
+    if lowered:
+        progress[0].filter_count = 0
+        progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+    return lowered
+
+
+@kernel(_nrt=False)
+def regularise(data, expansion, system, factor, work, progress):
+    """Factor with the least delta of algorithm IC that gives the right inertia; False if none does."""
+    progress[0].factorisations += 1
+    progress[0].regularisation = 0.0
+    if factorise(data, expansion, system, factor, work, 0.0):
+        return True
+    last = progress[0].last_regularisation
+    delta = FIRST_DELTA if last == 0.0 else max(LEAST_DELTA, DELTA_FALL * last)
+    while delta <= MOST_DELTA:
+        progress[0].factorisations += 1
+        if factorise(data, expansion, system, factor, work, delta):
+            progress[0].regularisation = progress[0].last_regularisation = delta
+            return True
+        delta *= DELTA_FIRST_RISE if last == 0.0 else DELTA_RISE
+    return False
+
+
+@kernel(_nrt=False)
+def find_step(data, point, expansion, system, factor, step, work, progress):
+    """Newton step of the barrier problem."""
+    condense(data, point, system, progress[0].mu, progress[0].row_regularisation)
+    if not regularise(data, expansion, system, factor, work, progress):
+        return False
+    for j in range(point.r.shape[0]):
+        system.rhs[j] = point.r[j] + system.shift[j]
+    solve(data, expansion, system, factor, system.b, system.rhs, work, progress[0].regularisation, step.v, step.m,
+          progress)  # fmt: skip
+    recover(data, point, expansion, point.r, step, progress[0].mu, work)
+    return True
+
+
+@kernel(_nrt=False)
+def is_tiny(point, step):
+    """Whether a step changes no variable beyond rounding."""
+    for i in range(point.v.shape[0]):
+        if abs(step.v[i]) > TINY_STEP * (1.0 + abs(point.v[i])):
+            return False
+    return True
+
+
+@kernel(_nrt=False)
+def iterate(data, point, expansion, system, factor, step, correction, work, progress, tolerance, row_tolerance):
+    """One iteration from a measured point to the next; returns a verdict."""
+    lower_barrier(data, point, system, work, progress, tolerance)
+    if not find_step(data, point, expansion, system, factor, step, work, progress):
+        return UNREGULAR
+    if is_tiny(point, step) and progress[0].theta <= row_tolerance:
+        progress[0].tiny_steps += 1
+        if progress[0].tiny_steps > 1 and progress[0].mu <= tolerance / 10.0:
+            return TINY
+        alpha, dual = longest_step(data, point, step, 0.99)
+        progress[0].step, progress[0].dual_step = alpha, dual
+        take(data, point.v, step.v, alpha, work.trial)
+        progress[0].cost = evaluate(data, work.trial, work.trial_r, work)
+        accept(data, point, step, work, progress)
+        if progress[0].tiny_steps > 1:
+            progress[0].mu = max(tolerance / 10.0, min(BARRIER_FACTOR * progress[0].mu, progress[0].mu**BARRIER_POWER))
+            progress[0].filter_count = 0
+            progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+    else:
+        progress[0].tiny_steps = 0
+        found, corrected = search(data, point, expansion, system, factor, step, correction, work, progress)
+        if not found:
+            return STUCK
+        if corrected:
+            accept(data, point, correction, work, progress)
+        else:
+            accept(data, point, step, work, progress)
+    if not measure(data, point, expansion, system, work, progress):
+        return NOT_FINITE
+    if norm(point.v, point.v) > UNBOUNDED:
+        return DIVERGED
+    solved = progress[0].error <= tolerance and progress[0].violation <= row_tolerance
+    return CONVERGED if solved else CONTINUE
+
+
+@kernel(_nrt=False)
+def accept(data, point, step, work, progress):
+    """Move to the trial point."""
+    for i in range(point.v.shape[0]):
+        point.v[i] = work.trial[i]
+    for j in range(point.r.shape[0]):
+        point.r[j] = work.trial_r[j]
+    move_multipliers(data, point, step, progress[0].step, progress[0].dual_step, progress[0].mu)
+
+
+@kernel(_nrt=False)
+def start(data, point, expansion, system, factor, step, work, progress):
+    """Value the first point, with least-squares multipliers (section 3.6); False unless it is finite."""
+    progress[0].cost = evaluate(data, point.v, point.r, work)
+    for j in range(point.m.shape[0]):
+        point.m[j] = 0.0
+    if not (math.isfinite(progress[0].cost) and expand(data, point, expansion, work)):
+        return False
+    estimate_multipliers(data, point, expansion, system, factor, step, work, progress)
+    if not measure(data, point, expansion, system, work, progress):
+        return False
+    progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+    progress[0].theta_most = 1e4 * max(1.0, progress[0].theta)
+    progress[0].theta_least = 1e-4 * max(1.0, progress[0].theta)
+    progress[0].filter_count = 0
+    return math.isfinite(progress[0].barrier)
+
+
+@kernel(_nrt=False)
+def estimate_multipliers(data, point, expansion, system, factor, step, work, progress):
+    """Multipliers that minimise the gradient of the Lagrangian; the Newton system with an identity in H's place."""
+    steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
+    nz, n = nx + nu, system.a.shape[0]
+    set_gradient(data, point, expansion, system)
+    for i in range(expansion.H.shape[0]):
+        expansion.H[i] = 0.0
+    for s in range(steps + 1):
+        width = nz if s < steps else nx
+        for i in range(width):
+            expansion.H[s * nz * nz + i * width + i] = 1.0
+    for i in range(n):
+        system.b[i] = system.a[i] - point.zl[i] + point.zu[i]
+        system.sigma[i] = 0.0
+    for j in range(point.m.shape[0]):
+        system.D[j] = system.W[j] = system.rhs[j] = 0.0
+        if j < data.kind.shape[0] and data.kind[j] != UNUSED:
+            system.W[j] = 1.0 / progress[0].row_regularisation
+            if data.kind[j] == INEQUALITY:  # the slack's own condition, y = zu - zl, with the same weight
+                system.D[j] = system.W[j] = 1.0
+                system.rhs[j] = point.zu[n + j] - point.zl[n + j]
+    if not factorise(data, expansion, system, factor, work, 0.0):
+        return
+    solve(data, expansion, system, factor, system.b, system.rhs, work, 0.0, step.v, step.m, progress)
+    if norm(step.m, step.m) <= LARGEST_FIRST_MULTIPLIER:
+        for j in range(point.m.shape[0]):
+            point.m[j] = step.m[j]

@@ -1,0 +1,97 @@
+"""Many calls in threads, with results in order and Ctrl-C under control.
+
+The kernels of the solvers release the interpreter lock, so threads are enough; nothing is copied between processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from threading import Event
+from typing import Any, TypeVar
+
+from trajopt.errors import InvalidProblem
+
+Result = TypeVar("Result")
+
+_GLANCE = 0.1
+"""Seconds after which a waiting thread looks up: a signal that reached another thread, or any on Windows, ends no wait."""
+
+
+def read_threads(threads: Any, most: int) -> int:
+    """The number of threads to use: as given, or for None as many as this process may use, but at most ``most``."""
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    elif isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InvalidProblem(
+            f"threads={threads!r} was given, but a whole number of at least 1 was expected, or None for as many as there "
+            "are processors; correct it."
+        )
+    return max(1, min(threads, most))
+
+
+def run_in_order(
+    call: Callable[[int], Result],
+    count: int,
+    threads: int,
+    stop: Event,
+    after: Callable[[Result], None] | None = None,
+) -> list[Result]:
+    """Return [call(0), ..., call(count - 1)].
+
+    The first call runs alone: it compiles what the others share. On Ctrl-C ``stop`` is set and the rest is called all
+    the same: ``call`` must look at ``stop`` and return at once. An exception from a call sets ``stop`` as well and is
+    raised when the running calls have ended.
+
+    Parameters
+    ----------
+    call
+        Function of the index.
+    count
+        How many.
+    threads
+        At most so many calls at a time; with 1 they run in the calling thread.
+    stop
+        Tells calls to end.
+    after
+        Called in the calling thread with each result, in order.
+    """
+    results: list[Result] = []
+
+    def keep(get: Callable[[], Result]) -> None:
+        result = _persist(get, stop)
+        results.append(result)
+        if after is not None:
+            after(result)
+
+    for index in range(count if threads == 1 else min(count, 1)):
+        keep(partial(call, index))
+    if len(results) == count:
+        return results
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(call, index) for index in range(1, count)]
+        try:
+            for future in futures:
+                keep(partial(_wait_for, future))
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
+
+
+def _persist(get: Callable[[], Result], stop: Event) -> Result:
+    """The result of ``get``, called again after each Ctrl-C, which sets ``stop``."""
+    while True:
+        try:
+            return get()
+        except KeyboardInterrupt:
+            stop.set()
+
+
+def _wait_for(future: Future[Result]) -> Result:
+    while not wait([future], timeout=_GLANCE).done:
+        pass
+    return future.result()
