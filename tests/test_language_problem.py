@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import casadi as ca
@@ -105,6 +106,14 @@ BAD_INPUT = {
         lambda: make(dynamics=to.ContinuousDynamics(lambda x, u: np.array([x[1], u]), nx=2, nu=1)),
         ["shape (1,)", "u[0]"],
     ),
+    "steps that are NaN": (lambda: to.Horizon(1.0, steps=float("nan")), ["steps=nan"]),
+    "a start that is nothing": (lambda: to.Horizon(1.0, steps=3, start=None), ["start=None"]),
+    "free bounds that are text": (lambda: to.Free("a", 1), ["Free('a', 1)", "numbers"]),
+    "a free duration of zero": (lambda: to.Horizon(to.Free(0, 0), steps=3), ["from 0 to 0"]),
+    "limits of a target that are text": (lambda: to.TerminalConstraint([0.0], lower="a"), ["'a'"]),
+    "a guess of another shape": (lambda: make(guess=(np.zeros(2), np.zeros((2, 3)), np.zeros((2, 1)))), ["(2, 3)"]),
+    "a guess that is a list": (lambda: make(guess=[1.0]), ["guess of type list"]),
+    "a parameter that Python would rename": (lambda: make(parameters={"\u00b5": 1.0}), ["NFKC"]),
     "an empty target": (lambda: to.TerminalConstraint([None, None]), ["at least one number"]),
     "names twice": (lambda: to.ContinuousDynamics(oscillator, states=["a", "a"], nu=1), ["distinct names"]),
 }
@@ -207,3 +216,11 @@ def test_user_functions_cannot_reach_the_trajectory():
     f = ca.Function("f", [model.x, model.u, model.t, model.p], [model.dynamics])
     np.testing.assert_array_equal(np.array(f([1.0, 2.0], [0], 0, [])).ravel(), [2.0, -2.0])
     assert problem.initial_state == (1.0, 0.0)
+
+
+def test_problems_can_be_copied_after_a_solve():
+    """A copy carries the fields, not the machine code, and gives the same answer to the bit."""
+    problem = make()
+    first = to.solve(problem, "ilqr")
+    again = to.solve(copy.deepcopy(problem), "ilqr")
+    np.testing.assert_array_equal(first.u, again.u)

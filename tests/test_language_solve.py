@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
@@ -254,3 +255,51 @@ def test_global_random_state_is_not_touched():
     before = np.random.get_state()[1].copy()  # noqa: NPY002 - this is what must not change
     to.solve(integrator(), "ilqr")
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("solver", ["ilqr", "ddp", "mppi"])
+@pytest.mark.parametrize("kind", ["path", "terminal"])
+def test_a_constraint_that_is_nan_is_not_satisfied(solver, kind):
+    """NaN compares false with every limit; that must not pass for feasible."""
+    constraint = {
+        "path": to.PathConstraint(lambda x, u: np.sqrt(x[0] - 9.0), upper=1.0),
+        "terminal": to.TerminalConstraint(lambda x: np.sqrt(x[0] - 9.0), lower=-1.0, upper=1.0),
+    }[kind]
+    problem = integrator(constraints=[constraint])
+    assert not to.solve(problem, solver, max_time=20.0).success
+
+
+def test_a_rollout_that_fails_has_no_cost():
+    """Where the guess diverges there is nothing to report, and zero would be a lie."""
+    dynamics = to.ContinuousDynamics(lambda x, u: np.exp(np.exp(x)) + u, nx=1, nu=1)
+    solution = to.solve(integrator(dynamics=dynamics, initial_state=[5.0], constraints=[]), "ilqr")
+    assert solution.status is to.Status.NUMERICAL_FAILURE
+    assert np.isnan(solution.cost)
+
+
+def test_saving_follows_links_and_leaves_devices(tmp_path):
+    """A link stays a link, and its target is replaced; the null device stays one."""
+    solution = held_solution(integrator())
+    (tmp_path / "link.npz").symlink_to(tmp_path / "target.npz")
+    solution.save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert to.Solution.load(tmp_path / "target.npz").cost == solution.cost
+    solution.save("/dev/null")
+    assert not Path("/dev/null").is_file()
+
+
+def test_terminal_costs_in_any_unit():
+    """A cost a million times as large is the same problem: constraints stay feasible and the plan the same."""
+    answers = []
+    for unit in (1.0, 1e6):
+        problem = to.Problem(
+            to.ContinuousDynamics(lambda x, u: np.array([x[1], u[0]]), nx=2, nu=1),
+            lambda x, u, unit=unit: unit * u[0] ** 2,
+            initial_state=[1.0, 0.0],
+            constraints=[to.TerminalConstraint([0.0, 0.0])],
+            horizon=to.Horizon(1.0, steps=20),
+        )
+        answers.append(to.solve(problem, "ilqr"))
+    assert all(answer.success for answer in answers)
+    # Two answers whose decrement is below 1e-8 of the cost differ by the root of that, 1e-4, relative to the control.
+    np.testing.assert_allclose(answers[1].u, answers[0].u, rtol=0.0, atol=1e-4 * np.abs(answers[0].u).max())

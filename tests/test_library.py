@@ -24,9 +24,10 @@ SLOW = {"car-escape"}
 """Half a minute and more: thorough runs only."""
 
 NOT_REACHED = {
+    ("ilqr", "algal-bacterial"): "the rollout of the guess leaves the region where the growth rates make sense",
+    ("ddp", "algal-bacterial"): "the rollout of the guess leaves the region where the growth rates make sense",
     ("ilqr", "crane-container"): "the loading bound is met so late that the penalty outgrows Gauss-Newton's model",
     ("ddp", "crane-container"): "the multipliers converge linearly and meet the iteration limit at a violation of 1e-5",
-    ("ddp", "rayleigh-long"): "full second order is drawn to a saddle at cost 71.26 and creeps along it",
 }
 """Published optima that a solver does not reach, and why; it must not claim success there."""
 
@@ -36,6 +37,8 @@ UNRESOLVED = {
     ("ilqr", "hanging-chain"): "the curvature is all in the dynamics",
     ("ilqr", "hanging-chain-by-length"): "the curvature is all in the dynamics",
     ("ilqr", "parallel-reactions"): "no cost but the terminal one, which is linear",
+    ("ilqr", "stirred-tank"): "a penalty on the temperature's limit that Gauss-Newton models badly",
+    ("ddp", "stirred-tank"): "the multipliers converge linearly and meet the iteration limit",
 }
 """Reached, but the solver stops short of its own tolerance and says so."""
 
@@ -58,10 +61,12 @@ def answer(solver, name: str) -> to.Solution:
     return to.solve(problems.load(name), solver)
 
 
-def assert_reaches_the_optimum(solution: to.Solution, name: str) -> None:
+def assert_reaches_the_optimum(solution: to.Solution, name: str, tolerance: float = 0.0) -> None:
+    """``tolerance`` is what the solver promises of its own cost, relative to it (the Newton decrement)."""
     reference, certificate = problems.reference(name), solution.certificate
+    allowed = reference.tolerance + certificate.error + tolerance * abs(reference.cost)
     assert certificate.error <= TELLING * max(1.0, abs(reference.cost)), certificate
-    assert abs(certificate.cost - reference.cost) <= reference.tolerance + certificate.error, certificate
+    assert abs(certificate.cost - reference.cost) <= allowed, certificate
 
 
 @pytest.mark.parametrize("name", published(Collocation()))
@@ -85,7 +90,7 @@ def test_shooting_reaches_published_optima(solver, name):
     if name in BEATEN:
         assert solution.certificate.cost < problems.reference(name).cost
         return
-    assert_reaches_the_optimum(solution, name)
+    assert_reaches_the_optimum(solution, name, solver.tolerance)
 
 
 def test_a_published_optimum_is_beaten():

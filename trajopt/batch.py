@@ -8,7 +8,7 @@ threads and the order.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -44,7 +44,7 @@ def solve_batch(
 ) -> list[Solution]:
     """Solve many instances of one problem.
 
-    What is left out is the same for all instances; give at least one of ``initial_states``, ``parameters``, ``guesses``.
+    What is left out is the same for all instances; give at least one of the three.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def solve_batch(
     """
     if not isinstance(problem, Problem):
         raise InvalidProblem(
-            f"solve_batch got a {type(problem).__name__}, but a Problem was expected; make one with trajopt.Problem(...)."
+            f"solve_batch got a {type(problem).__name__}, but a Problem was expected; make one with Problem(...)."
         )
     if max_time is not None and not max_time > 0.0:
         raise InvalidProblem(
@@ -137,22 +137,22 @@ def _make_instances(
     problem: Problem, solver: str | Solver, initial_states: Any, parameters: Any, guesses: Any
 ) -> list[_Instance]:
     """Read everything before anything is solved, so that a mistake in the last instance costs nothing."""
-    columns: dict[str, Sequence[Any]] = {}
+    columns: dict[str, Any] = {}
     if initial_states is not None:
         columns["initial_states"] = _sequence("initial_states", initial_states)
     if parameters is not None and not isinstance(parameters, Mapping):
         raise InvalidProblem(
-            f"parameters of type {type(parameters).__name__} was given, but a dictionary with a list of values for each "
-            "name was expected; write {'mass': [1.0, 2.0]}."
+            f"parameters of type {type(parameters).__name__} was given, but a dictionary with a list of values for "
+            "each name was expected; write {'mass': [1.0, 2.0]}."
         )
-    names = list(parameters or {})
-    columns |= {f"parameters[{name!r}]": _sequence(f"parameters[{name!r}]", parameters[name]) for name in names}
+    named = dict(parameters or {})
+    columns |= {f"parameters[{name!r}]": _sequence(f"parameters[{name!r}]", named[name]) for name in named}
     if guesses is not None:
         columns["guesses"] = _sequence("guesses", guesses)
     if not columns:
         raise InvalidProblem(
-            "solve_batch was given no initial_states, parameters or guesses, but at least one of them was expected, with "
-            "a value for each instance; for a single instance call solve."
+            "solve_batch was given no initial_states, parameters or guesses, but at least one of them was expected, "
+            "with a value for each instance; for a single instance call solve."
         )
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -163,7 +163,7 @@ def _make_instances(
     solvers: dict[frozenset[Feature], Solver] = {}
     instances = []
     for index in range(next(iter(lengths.values()))):
-        values = {name: columns[f"parameters[{name!r}]"][index] for name in names}
+        values = {name: columns[f"parameters[{name!r}]"][index] for name in named}
         state = None if initial_states is None else columns["initial_states"][index]
         guess = None if guesses is None else columns["guesses"][index]
         try:
@@ -176,12 +176,12 @@ def _make_instances(
     return instances
 
 
-def _sequence(name: str, values: Any) -> Sequence[Any]:
+def _sequence(name: str, values: Any) -> Any:
     """``values`` as something with a length, one entry for each instance."""
     single = isinstance(values, str | Mapping | Trajectory | Solution) or not hasattr(values, "__getitem__")
     if single or np.ndim(values if isinstance(values, np.ndarray | np.generic) else [0]) == 0:
         raise InvalidProblem(
-            f"{name}={values!r} was given, but a list or array with one entry for each instance was expected; write a list."
+            f"{name}={values!r} was given, but one entry for each instance was expected; write a list."
         )
     return values
 
@@ -229,7 +229,8 @@ def _solve_with_joblib(
     solutions: list[Solution] = []
     try:
         workers = joblib.Parallel(n_jobs=-1 if threads is None else threads, return_as="generator")
-        for instance, found in zip(instances, workers(tasks), strict=True):
+        answers: Iterator[Any] = iter(workers(tasks))
+        for instance, found in zip(instances, answers, strict=True):
             solutions.append(replace(found, problem=instance.problem))
             if display is not None:
                 display.count(found)
@@ -259,8 +260,8 @@ def _pack(problem: Problem) -> bytes:
         return cloudpickle.dumps(parts)
     except Exception as error:  # pickling calls methods of whatever the functions refer to
         raise InvalidProblem(
-            f"the functions of the problem refer to something that cannot be sent to another process ({error}), but the "
-            "joblib backend must send them; let them refer to numbers, arrays and functions only, or use "
+            f"the functions of the problem refer to something that cannot be sent to another process ({error}), but "
+            "the joblib backend must send them; let them refer to numbers, arrays and functions only, or use "
             "backend='threads'."
         ) from error
 

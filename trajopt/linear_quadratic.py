@@ -194,13 +194,13 @@ def _check_stabilisable(A: Array, B: Array, discrete: bool) -> None:
 
 
 def _stable(eigenvalues: NDArray[Any], discrete: bool) -> NDArray[np.bool_]:
-    return np.abs(eigenvalues) < 1.0 if discrete else eigenvalues.real < 0.0
+    return np.abs(eigenvalues) < 1.0 if discrete else np.real(eigenvalues) < 0.0
 
 
 def _no_law() -> InvalidProblem:
     return InvalidProblem(
-        "weights Q, R, S were given for which no law is both optimal and stable, but weights were expected that see every "
-        "mode that does not decay and bound the cost from below; make [[Q, S], [S', R]] positive definite."
+        "weights Q, R, S were given for which no law is both optimal and stable, but weights were expected that see "
+        "every mode that does not decay and bound the cost from below; make [[Q, S], [S', R]] positive definite."
     )
 
 

@@ -1,8 +1,8 @@
 """Free times, free parameters, boundary and integral constraints as states: a problem that has none of them.
 
-    duration T, start t0    constant states; the clock becomes s in [0, 1], t = t0 + T s, and f and l are multiplied by T
+    duration T, start t0    constant states; the clock becomes s in [0, 1], t = t0 + T s, and f and l are scaled by T
     free parameters         constant states
-    boundary constraints    constant states that begin as copies of the initial state; then they are terminal constraints
+    boundary constraints    constant states that begin as copies of the initial state; then terminal constraints
     integral constraints    states q' = integrand from q = 0 (sums, if time is discrete); then terminal constraints
 
 The new states stand behind the old ones, in this order. It is done on the expressions of the traced model, and
@@ -12,7 +12,6 @@ constant, so that their bounds need to hold but once, and which of them begin as
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -211,9 +210,9 @@ def _variant(
     initial = np.concatenate([problem.initial_values, start, problem.initial_values[list(copied)], zero])
     kind = ContinuousDynamics if problem.dynamics.continuous else DiscreteDynamics
     dynamics = kind(_unavailable, states=[*problem.dynamics.states, *names], controls=problem.dynamics.controls)
-    variant = copy.copy(problem)
-    for name in ("features", "initial_values", "state_bounds", "model"):
-        variant.__dict__.pop(name, None)
+    variant = object.__new__(Problem)  # to make one in the usual way would trace plain functions, which it has not
+    derived = ("features", "initial_values", "state_bounds")
+    variant.__dict__.update({name: value for name, value in problem.__dict__.items() if name not in derived})
     parameters = problem.layout.unpack(problem.layout.pack(problem.parameters))
     settings = {
         "dynamics": dynamics,
@@ -237,9 +236,7 @@ def _unavailable(x: Array, u: Array) -> Array:
     raise NotImplementedError("an augmented problem has expressions, and no plain functions")
 
 
-def _constants(
-    problem: Problem, timed: bool, entries: Sequence[int]
-) -> tuple[list[str], Array, Array, Array]:
+def _constants(problem: Problem, timed: bool, entries: Sequence[int]) -> tuple[list[str], Array, Array, Array]:
     """Names, bounds and fixed values (NaN: free) of duration, start and parameters."""
     names, lower, upper = [], [], []
     if timed:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import casadi as ca
 import numpy as np
@@ -39,10 +38,25 @@ class HeldSteps:
     tableau: Tableau
     substeps: int = 1
 
-    inner: ClassVar[int] = 0
-    interpolation: ClassVar[Interpolation] = Interpolation.HOLD
-    nodes: ClassVar[NDArray[np.float64]] = np.array([0.0, 1.0])
-    weights: ClassVar[NDArray[np.float64]] = np.array([1 / 2, 1 / 2])
+    @property
+    def inner(self) -> int:
+        """No node lies inside an interval."""
+        return 0
+
+    @property
+    def nodes(self) -> NDArray[np.float64]:
+        """The knots on both sides."""
+        return np.array([0.0, 1.0])
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """The control is held."""
+        return Interpolation.HOLD
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """A state at a knot stands for half the interval on either side."""
+        return np.array([1 / 2, 1 / 2])
 
     def interval(self, model: Model, p: ca.SX, time: Callable[[float], ca.SX], h: ca.SX) -> Interval:
         """Return the equations of an interval: x_1 - F(x_0, u) = 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,5 +73,7 @@ _SETTINGS: dict[str, Any] = {
 def styled(**settings: Any) -> Iterator[None]:
     """Matplotlib with the settings of this house inside the context, and with the user's own again behind it."""
     changed: Any = _SETTINGS | settings  # Matplotlib types the keys as literals, one by one
-    with rc_context(changed):
+    with rc_context(changed), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes by Matplotlib, and rightly by the browser.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
         yield
