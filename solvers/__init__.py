@@ -7,15 +7,19 @@ if TYPE_CHECKING:
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.ilqr import DDP, ILQR
     from trajopt.solvers.mppi import MPPI
+    from trajopt.solvers.multiple_shooting import MultipleShooting
+    from trajopt.solvers.single_shooting import SingleShooting
 
 _HOME = {
     "Collocation": "collocation",
     "DDP": "ilqr",
     "ILQR": "ilqr",
     "MPPI": "mppi",
+    "MultipleShooting": "multiple_shooting",
+    "SingleShooting": "single_shooting",
 }
 
-__all__ = ["DDP", "ILQR", "MPPI", "Collocation"]
+__all__ = ["DDP", "ILQR", "MPPI", "Collocation", "MultipleShooting", "SingleShooting"]
 
 
 def __getattr__(name: str) -> Any:

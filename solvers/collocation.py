@@ -16,53 +16,34 @@ Control bounds hold at every time: the middle unknown of a parabola is its Berns
 constraints hold at the knots and, for Hermite-Simpson, at the midpoints. In between the answer may cheat: its cost can
 be *below* the optimum. ``solution.certificate`` integrates again and tells.
 
-With the multipliers mu of L = J + mu' defects, the costate at a knot is the gradient by its state of that part of L
-that lies in the future, dJ*/dx. At an inner knot it equals minus the gradient of the past, up to the jump that an
-active state constraint makes there; the mean of both is returned. So H = l + costate' f.
-
 References: Betts, Practical Methods for Optimal Control and Estimation, 2010, ch. 4; Kelly, SIAM Review 59(4), 2017.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, final
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
 
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
-from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
-from trajopt.solvers.ipopt import IpoptResult, run_ipopt
+from trajopt.problem import Problem
+from trajopt.solver import Outcome
+from trajopt.solvers.direct import DirectMethod, read_outcome
 from trajopt.trajectory import Trajectory
-from trajopt.transcription.collocation import CollocationProgram, compile_problem, pose, read_trajectory
-from trajopt.transcription.collocation_schemes import SCHEMES
-
-Array = NDArray[np.float64]
+from trajopt.transcription.collocation_schemes import SCHEMES, Scheme
 
 
 @final
 @dataclass(frozen=True)
-class Collocation(Solver):
+class Collocation(DirectMethod):
     """Direct collocation with exact sparse derivatives, solved by IPOPT; it handles every kind of constraint.
 
     Parameters
     ----------
     scheme
         "hermite_simpson" (order 4, control quadratic) or "trapezoidal" (order 2, control linear).
-    tolerance
-        Largest violation and stationarity at the solution, as IPOPT measures them on the scaled program.
-    iterations
-        At most.
-    scaling
-        "auto" measures states, controls and time by their bounds, else by the guess and its slopes, so that the choice
-        of units hardly matters; None leaves them alone.
-    options
-        More options of IPOPT's own, by their names in its manual, for example ``{"mu_strategy": "monotone"}``.
+    tolerance, iterations, scaling, options
+        As in every `DirectMethod`.
 
     Raises
     ------
@@ -71,85 +52,21 @@ class Collocation(Solver):
     """
 
     scheme: Literal["hermite_simpson", "trapezoidal"] = "hermite_simpson"
-    tolerance: float = 1e-8
-    iterations: int = 3000
-    scaling: Literal["auto"] | None = "auto"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(Feature)
     preference: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scheme not in SCHEMES:
             raise InvalidProblem(
                 f"Collocation got scheme={self.scheme!r}, but {' or '.join(map(repr, SCHEMES))} was expected."
             )
-        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
-            raise InvalidProblem(
-                f"Collocation got tolerance={self.tolerance}, but a positive number was expected; try 1e-8."
-            )
-        if isinstance(self.iterations, bool) or int(self.iterations) != self.iterations or self.iterations < 0:
-            raise InvalidProblem(
-                f"Collocation got iterations={self.iterations}, but a whole number of at least zero was expected; "
-                "correct it."
-            )
-        if self.scaling not in ("auto", None):
-            raise InvalidProblem(
-                f"Collocation got scaling={self.scaling!r}, but 'auto' or None was expected; correct it."
-            )
+
+    def interval_scheme(self) -> Scheme:
+        """Return the table of the scheme."""
+        return SCHEMES[self.scheme]
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``; see `Solver.run`."""
-        structure = compile_problem(problem, SCHEMES[self.scheme])
-        instance = pose(structure, problem, guess, scaled=self.scaling == "auto")
-        result = run_ipopt(
-            instance, monitor, tolerance=self.tolerance, iterations=self.iterations, options=dict(self.options)
-        )
-        trajectory = read_trajectory(structure, problem, instance, result.w)
-        return Outcome(
-            status=result.status,
-            trajectory=trajectory,
-            cost=result.cost,
-            iterations=result.iterations,
-            detail=result.detail,
-            multipliers=_multipliers(structure, trajectory, result),
-        )
-
-
-def _multipliers(structure: CollocationProgram, trajectory: Trajectory, result: IpoptResult) -> dict[str, Array]:
-    """Costates, and the multipliers of the constraints by kind.
-
-    Those that act along the time are densities: multiplier of the node over the time that it stands for, so that they
-    approach the multipliers mu(t) of the continuous problem.
-    """
-    layout, rows = structure.variables, structure.rows
-    steps = trajectory.steps
-    if structure.scheme is None:
-        weights, at_knots = np.ones(0), np.ones((steps + 1, 1))
-    else:
-        weights = (trajectory.t[-1] - trajectory.t[0]) / steps * structure.scheme.weights
-        at_knots = np.full((steps + 1, 1), weights[0] + weights[-1])
-        at_knots[[0, -1], 0] = weights[0], weights[-1]
-    lam, mu = result.row_multipliers, result.bound_multipliers
-    found = {
-        "costates": _costates(structure, result),
-        "path": lam[rows.path] / at_knots[: len(rows.path)],
-        "state_bounds": mu[layout.x] / at_knots,
-        "control_bounds": mu[layout.u] / at_knots[: len(layout.u)],
-        "terminal": lam[rows.terminal],
-        "boundary": lam[rows.boundary],
-        "integral": lam[rows.integral],
-    }
-    if structure.scheme is not None and structure.scheme.inner:
-        found["path_mid"] = lam[rows.path_inner[:, 0]] / weights[1]
-    return found
-
-
-def _costates(structure: CollocationProgram, result: IpoptResult) -> Array:
-    """(N+1, nx) gradients dJ*/dx at the knots."""
-    layout = structure.variables
-    nx = layout.x.shape[1]
-    gradients = result.element_gradients[0]
-    right = gradients.shape[0] - len(layout.free) - nx - (layout.u.shape[1] if len(layout.u) == len(layout.x) else 0)
-    future, past = gradients[:nx].T, -gradients[right : right + nx].T
-    return np.vstack([future[:1], 0.5 * (future[1:] + past[:-1]), past[-1:]])
+        structure, instance = self.transcribe(problem, guess)
+        return read_outcome(structure, problem, guess, instance, self.minimise(instance, monitor))

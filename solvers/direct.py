@@ -1,0 +1,148 @@
+"""What the direct methods share: settings, and the road from a problem through a nonlinear program and IPOPT.
+
+Direct: first discretise, then optimise. The methods differ in what they make of an interval (`IntervalScheme`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from trajopt.errors import InvalidProblem
+from trajopt.monitor import Monitor
+from trajopt.problem import Feature, Problem
+from trajopt.solver import Outcome, Solver
+from trajopt.solvers.ipopt import IpoptResult, run_ipopt
+from trajopt.trajectory import Trajectory
+from trajopt.transcription.collocation import DirectProgram, compile_problem, pose, read_trajectory
+from trajopt.transcription.held_steps import HeldSteps
+from trajopt.transcription.integrators import INTEGRATORS
+from trajopt.transcription.interval import IntervalScheme
+from trajopt.transcription.multipliers import read_multipliers
+from trajopt.transcription.nlp import Instance
+
+
+@dataclass(frozen=True)
+class DirectMethod(Solver, ABC):
+    """A transcription whose program IPOPT solves, with every kind of constraint and of unknown.
+
+    Parameters
+    ----------
+    tolerance
+        Largest violation and stationarity at the solution, as IPOPT measures them on the scaled program.
+    iterations
+        At most.
+    scaling
+        "auto" measures states, controls and time by their bounds, else by the guess and its slopes, so that the choice
+        of units hardly matters; None leaves them alone.
+    options
+        More options of IPOPT's own, by their names in its manual, for example ``{"mu_strategy": "adaptive"}``.
+
+    Raises
+    ------
+    InvalidProblem
+        When a setting cannot mean anything.
+    """
+
+    tolerance: float = field(default=1e-8, kw_only=True)
+    iterations: int = field(default=3000, kw_only=True)
+    scaling: Literal["auto"] | None = field(default="auto", kw_only=True)
+    options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    handles: ClassVar[frozenset[Feature]] = frozenset(Feature)
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
+            raise InvalidProblem(
+                f"{name} got tolerance={self.tolerance}, but a positive number was expected; try 1e-8."
+            )
+        if isinstance(self.iterations, bool) or int(self.iterations) != self.iterations or self.iterations < 0:
+            raise InvalidProblem(
+                f"{name} got iterations={self.iterations}, but a whole number of at least zero was expected; "
+                "correct it."
+            )
+        if self.scaling not in ("auto", None):
+            raise InvalidProblem(f"{name} got scaling={self.scaling!r}, but 'auto' or None was expected; correct it.")
+
+    @abstractmethod
+    def interval_scheme(self) -> IntervalScheme:
+        """What the method makes of an interval of continuous time; discrete dynamics are taken as they are."""
+
+    def transcribe(self, problem: Problem, guess: Trajectory) -> tuple[DirectProgram, Instance]:
+        """Return the compiled structure, and the numbers of this solve."""
+        structure = compile_problem(problem, self.interval_scheme())
+        return structure, pose(structure, problem, guess, scaled=self.scaling == "auto")
+
+    def minimise(self, instance: Instance, monitor: Monitor, **options: Any) -> IpoptResult:
+        """Solve a program with the method's settings; the user's options come after ``options``."""
+        return run_ipopt(
+            instance,
+            monitor,
+            tolerance=self.tolerance,
+            iterations=self.iterations,
+            options=options | dict(self.options),
+        )
+
+
+@dataclass(frozen=True)
+class ShootingMethod(DirectMethod, ABC):
+    """A direct method whose intervals are Runge-Kutta steps under a held control.
+
+    Parameters
+    ----------
+    integrator
+        "rk4", "rk3", "midpoint" or "euler": how continuous dynamics and costs advance.
+    substeps
+        Steps of it in each interval of the horizon; more for stiff dynamics.
+    tolerance, iterations, scaling, options
+        As in every `DirectMethod`.
+
+    Raises
+    ------
+    InvalidProblem
+        When a setting cannot mean anything.
+    """
+
+    integrator: str = field(default="rk4", kw_only=True)
+    substeps: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        if self.integrator not in INTEGRATORS:
+            raise InvalidProblem(
+                f"{name} got integrator={self.integrator!r}, but one of {', '.join(INTEGRATORS)} was expected; "
+                "pick one."
+            )
+        if isinstance(self.substeps, bool) or int(self.substeps) != self.substeps or self.substeps < 1:
+            raise InvalidProblem(
+                f"{name} got substeps={self.substeps}, but a whole number of at least one was expected; correct it."
+            )
+
+    def interval_scheme(self) -> HeldSteps:
+        """Return the steps of an interval."""
+        return HeldSteps(INTEGRATORS[self.integrator], int(self.substeps))
+
+
+def read_outcome(
+    structure: DirectProgram, problem: Problem, guess: Trajectory, instance: Instance, result: IpoptResult
+) -> Outcome:
+    """Return the result as a trajectory with costates and multipliers; the guess in place of one that is not finite."""
+    trajectory = read_trajectory(structure, problem, instance, result.w)
+    finite = np.isfinite(trajectory.x).all() and np.isfinite(trajectory.u).all()
+    return Outcome(
+        status=result.status,
+        trajectory=trajectory if finite else guess,
+        cost=result.cost,
+        iterations=result.iterations,
+        detail=result.detail,
+        multipliers=read_multipliers(
+            structure, trajectory, result.row_multipliers, result.bound_multipliers, result.element_gradients
+        ),
+    )
