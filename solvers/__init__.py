@@ -4,22 +4,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trajopt.solvers.chain import Chain, MultiStart
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.ilqr import DDP, ILQR
+    from trajopt.solvers.lqr import LQR
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
     from trajopt.solvers.single_shooting import SingleShooting
 
 _HOME = {
+    "Chain": "chain",
     "Collocation": "collocation",
     "DDP": "ilqr",
     "ILQR": "ilqr",
+    "LQR": "lqr",
     "MPPI": "mppi",
+    "MultiStart": "chain",
     "MultipleShooting": "multiple_shooting",
     "SingleShooting": "single_shooting",
 }
 
-__all__ = ["DDP", "ILQR", "MPPI", "Collocation", "MultipleShooting", "SingleShooting"]
+__all__ = [
+    "DDP",
+    "ILQR",
+    "LQR",
+    "MPPI",
+    "Chain",
+    "Collocation",
+    "MultiStart",
+    "MultipleShooting",
+    "SingleShooting",
+]
 
 
 def __getattr__(name: str) -> Any:

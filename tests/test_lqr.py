@@ -55,7 +55,7 @@ def regulator(steps: int, *, end=None, continuous: bool = False, **weights) -> t
 @FEW
 @given(case=PROBLEMS, seed=st.integers(0, 99))
 def test_the_answer_is_that_of_the_dense_linear_system(case, seed):
-    """Controls and cost agree with the condensed problem; cross, affine and time-varying terms count, guesses do not."""
+    """Controls and cost agree with the condensed problem, with cross, affine and time-varying terms, from any guess."""
     problem = case.problem()
     guess = 10.0 * np.random.default_rng(seed).normal(size=(case.steps, case.nu))
     solution = to.solve(problem, LQR(), guess=held(problem, guess))
@@ -212,7 +212,7 @@ def test_linearising_gives_the_derivatives_and_a_law_that_holds_the_pole_upright
     ]
     np.testing.assert_allclose(jacobian, np.array(differences).T, atol=1e3 * h**2)
     K, _ = infinite_horizon(*linearise(problem, upright, rest), np.eye(4), np.eye(1), discrete=False)
-    state = upright + [0.1, 0.1, 0.0, 0.0]
+    state = upright + np.array([0.1, 0.1, 0.0, 0.0])
     for _ in range(2000):
         state = state + 0.01 * np.asarray(plain(state, K @ (state - upright)))
     np.testing.assert_allclose(state, upright, atol=1e-3)
@@ -223,7 +223,11 @@ def test_linearising_gives_the_derivatives_and_a_law_that_holds_the_pole_upright
     [
         (lambda x, u: np.array([x[1], np.sin(x[0]) + u[0]]), lambda x, u: u @ u, "'rate' is not linear in angle"),
         (lambda x, u: np.array([x[1], x[0] * u[0]]), lambda x, u: u @ u, "not linear in angle, torque"),
-        (lambda x, u: np.array([x[1], np.floor(x[0]) + u[0]]), lambda x, u: u @ u, "'rate' is not linear, for it bends or jumps"),
+        (
+            lambda x, u: np.array([x[1], np.floor(x[0]) + u[0]]),
+            lambda x, u: u @ u,
+            "'rate' is not linear, for it bends or jumps",
+        ),
         (lambda x, u: np.array([x[1], abs(x[0]) + u[0]]), lambda x, u: u @ u, "not linear in angle"),
         (lambda x, u: np.array([x[1], u[0]]), lambda x, u: u @ u + x[0] ** 4, "stage_cost is not quadratic in angle"),
         (lambda x, u: np.array([x[1], u[0]]), lambda x, u: abs(u[0]), "stage_cost is not quadratic, for it bends"),

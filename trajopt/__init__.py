@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from trajopt.batch import solve_batch
 from trajopt.compare import compare
 from trajopt.constraints import (
     BoundaryConstraint,
@@ -54,4 +55,5 @@ __all__ = [
     "__version__",
     "compare",
     "solve",
+    "solve_batch",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from collections.abc import Sequence
@@ -167,7 +166,12 @@ def compare(
         elif any(row.solution is not None and row.solution.status is Status.INTERRUPTED for row in rows):
             rows.append(Row(label, None, "It did not run, because the solve before it was interrupted."))
         else:
-            rows.append(Row(label, solve(problem, solver, guess=guess, max_time=max_time, progress=progress)))
+            try:
+                solution = solve(problem, solver, guess=guess, max_time=max_time, progress=progress)
+            except UnsupportedProblem as error:  # what a solver finds only when it looks at the functions
+                rows.append(Row(label, None, str(error)))
+            else:
+                rows.append(Row(label, solution))
     return Comparison(problem, tuple(rows))
 
 
@@ -183,17 +187,7 @@ def _labels(solvers: Sequence[str | Solver]) -> list[str]:
     """A name for each solver: as given, or its class with the settings that are not its defaults; numbered if equal."""
     labels: list[str] = []
     for solver in solvers:
-        name = solver if isinstance(solver, str) else _settings(solver)
+        name = solver if isinstance(solver, str) else str(solver).removesuffix("()")
         twins = sum(label == name or label.startswith(f"{name} #") for label in labels)
         labels.append(f"{name} #{twins + 1}" if twins else name)
     return labels
-
-
-def _settings(solver: Solver) -> str:
-    changed = []
-    if dataclasses.is_dataclass(solver):
-        for entry in dataclasses.fields(solver):
-            value = getattr(solver, entry.name)
-            if entry.repr and (entry.default is dataclasses.MISSING or repr(value) != repr(entry.default)):
-                changed.append(f"{entry.name}={value!r}")
-    return f"{type(solver).__name__}({', '.join(changed)})" if changed else type(solver).__name__

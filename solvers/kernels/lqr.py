@@ -90,7 +90,7 @@ def well_above_rounding(s, H, work):
     for i in range(nz - nx):
         own = H[s, nx + i, nx + i]
         terms = abs(own) + abs(work.Quu[i, i] - own)
-        if not 1.0 > work.box.L[i, i] ** 2 * ROUNDING * nz * terms:
+        if not work.box.L[i, i] ** 2 * ROUNDING * nz * terms < 1.0:
             return False
     return True
 
