@@ -14,7 +14,11 @@ from bench.targets import target_rows
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and do what it says."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure against CasADi and Crocoddyl.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure against CasADi and Crocoddyl.",
+        epilog="The library against its known optima: python -m bench.library.",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer problems and repetitions, in under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="write Markdown there, or print it")

@@ -1,11 +1,16 @@
 """Published optima reproduced without any solver of the library: recursions, arcs put together, boundary layers."""
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
-from scipy.integrate import quad, solve_ivp
+from scipy.integrate import quad, solve_bvp, solve_ivp
+from scipy.linalg import expm
 from scipy.optimize import brentq, least_squares, minimize
+from scipy.special import lambertw
 
 from trajopt import problems
+from trajopt.problems import alpha_pinene, electric_vehicle, marine_population, methanol
 from trajopt.problems.catalyst_mixing import tube
 from trajopt.problems.dtoc1l import matrices
 from trajopt.problems.gas_oil_cracking import GAS_OIL, GASOLINE, SAMPLE_STEPS, STEP
@@ -81,30 +86,63 @@ def test_hypersensitive_by_boundary_layers():
     assert agrees("hypersensitive", arriving + leaving)
 
 
+def drag(x):
+    """Drag of the rocket."""
+    return 3.1 * x[1] ** 2 * np.exp(-5.0 * x[0])
+
+
+def weight(x):
+    """Weight of the rocket."""
+    return x[2] / (1.0 + x[0] / 100.0) ** 2
+
+
+def singular_surface(x):
+    """Zero on the singular arc, D (1 + v/c) = m g."""
+    return drag(x) * (1.0 + x[1] / 5.0) - weight(x)
+
+
+def singular_thrust(x):
+    """Thrust that keeps the rocket on the singular surface."""
+
+    def along(direction):
+        return np.imag(singular_surface(x + 1e-30j * direction)) / 1e-30
+
+    drift = rocket(x, np.zeros(1))
+    return -along(drift) / along(rocket(x, np.ones(1)) - drift)
+
+
+def burnt_until(offset):
+    """State where full thrust from the ground meets the singular surface moved by ``offset``."""
+    return flown_until(lambda x: singular_surface(x) - offset, lambda x: 3.5, [0.0, 0.0, 1.0])
+
+
+def coasted(empty):
+    """Height that is reached without thrust."""
+    return flown_until(lambda x: x[1], lambda x: 0.0, empty)[0]
+
+
 def test_goddard_by_three_arcs():
     """Full thrust to the singular surface D (1 + v/c) = m g, along it, then coasting: other switches are worse.
 
     Leaving full thrust off the surface by 1e-3 costs the square of that, a quarter of a millionth.
     """
 
-    def surface(x):
-        drag = 3.1 * x[1] ** 2 * np.exp(-5.0 * x[0])
-        return drag * (1.0 + x[1] / 5.0) - x[2] / (1.0 + x[0] / 100.0) ** 2
-
-    def along(x, direction):
-        return np.imag(surface(x + 1e-30j * direction)) / 1e-30
-
-    def singular_thrust(x):
-        drift = rocket(x, np.zeros(1))
-        return -along(x, drift) / along(x, rocket(x, np.ones(1)) - drift)
-
     def height(offset):
-        burnt = flown_until(lambda x: surface(x) - offset, lambda x: 3.5, [0.0, 0.0, 1.0])
-        empty = flown_until(lambda x: x[2] - 0.6, singular_thrust, burnt)
-        return flown_until(lambda x: x[1], lambda x: 0.0, empty)[0]
+        return coasted(flown_until(lambda x: x[2] - 0.6, singular_thrust, burnt_until(offset)))
 
     assert agrees("goddard-rocket", -height(0.0))
     assert 1e-7 < height(0.0) - max(height(1e-3), height(-1e-3)) < 1e-6
+
+
+def test_goddard_with_speed_limit_by_four_arcs():
+    """As without the limit until the singular arc meets it, then along it: other switches are worse, by the square."""
+
+    def height(offset):
+        limited = flown_until(lambda x: x[1] - 1.0, singular_thrust, burnt_until(offset))
+        return coasted(flown_until(lambda x: x[2] - 0.6, lambda x: drag(x) + weight(x), limited))
+
+    assert agrees("goddard-rocket-speed-limit", -height(0.0))
+    assert 1e-8 < height(0.0) - max(height(1e-3), height(-1e-3)) < 1e-6
 
 
 @pytest.mark.parametrize(("name", "length"), [("catalyst-mixing", 1.0), ("catalyst-mixing-long", 4.0)])
@@ -155,6 +193,123 @@ def test_gas_oil_by_least_squares():
 
     found = least_squares(residuals, [10.0, 5.0, 0.5])
     assert agrees("gas-oil-cracking", 2.0 * found.cost)
+
+
+def test_pinene_by_matrix_exponentials():
+    """The model is linear in the composition: exponentials and Gauss-Newton give the residual."""
+
+    def residuals(rates):
+        a, b, c, d, e = alpha_pinene.RATE_UNIT * rates
+        flow = np.zeros((5, 5))
+        flow[:, 0], flow[:, 2], flow[:, 4] = (-a - b, a, b, 0, 0), (0, 0, -c - d, c, d), (0, 0, e, 0, -e)
+        times = alpha_pinene.TIMES[1:]
+        composition = np.array([expm(flow * t)[:, 0] for t in times]) * 100.0
+        return (composition - alpha_pinene.SAMPLES).ravel()
+
+    found = least_squares(residuals, [5.0, 3.0, 2.0, 20.0, 4.0])
+    assert agrees("alpha-pinene", 2.0 * found.cost)
+
+
+def test_marine_population_by_matrix_exponentials():
+    """As above, with the first census free and some mortalities at zero."""
+
+    def residuals(z):
+        growth, mortality, census = z[:7], z[7:15], z[15:]
+        flow = np.diag(growth, -1) - np.diag(mortality + np.append(growth, 0.0))
+        interval = expm(flow * 0.5)
+        powers = accumulate(range(20), lambda y, _: interval @ y, initial=census)
+        return (np.array(list(powers)) - marine_population.CENSUSES).ravel()
+
+    start = np.concatenate([np.full(7, 0.5), np.full(8, 0.1), marine_population.CENSUSES[0]])
+    found = least_squares(residuals, start, bounds=(0.0, np.inf), xtol=1e-14, ftol=1e-14)
+    assert agrees("marine-population", 2.0 * found.cost)
+
+
+def test_methanol_by_least_squares():
+    """An adaptive integrator and Gauss-Newton give the published residual."""
+
+    def residuals(rates):
+        y = solve_ivp(
+            lambda t, y: methanol.conversion(y, {"rates": rates}),
+            (0.0, methanol.TIMES[-1]), [1.0, 0.0, 0.0], t_eval=methanol.TIMES, rtol=1e-10, atol=1e-12,
+        ).y  # fmt: skip
+        return (y.T - methanol.SAMPLES).ravel()
+
+    found = least_squares(residuals, [2.0, 2.0, 1.0, 1.0, 0.1], bounds=(0.0, np.inf))
+    assert agrees("methanol", 2.0 * found.cost)
+
+
+@pytest.mark.parametrize(("knots", "optimum", "digits"), [(101, 727.981317, 9), (5001, 134850.616259, 9)])
+def test_dtoc6_by_its_euler_equation(knots, optimum, digits):
+    """Backwards from the last state, each control is -W(costate) with Lambert's W; the first state must be zero.
+
+    The value for 5001 knots is the one that FATROP and IPOPT find, with tolerances that leave it ten digits.
+    """
+
+    def backwards(last):
+        state, costate, cost = last, 0.0, 0.0
+        for _ in range(knots - 1):
+            costate += state
+            control = -lambertw(costate).real
+            cost += 0.5 * (control**2 + state**2)
+            state -= np.exp(control)
+        return state, cost
+
+    root = brentq(lambda last: backwards(last)[0], 1e-6, 10.0, xtol=1e-15)
+    assert backwards(root)[1] == pytest.approx(optimum, rel=10.0**-digits)
+    assert problems.reference("dtoc6").optimum == 727.981317
+
+
+@pytest.mark.parametrize("name", ["fuller", "fuller-free-end"])
+def test_fuller_by_its_switches(name):
+    """After the first switch every arc is the one before scaled down, so their costs form a geometric series."""
+    xi = np.sqrt((np.sqrt(33.0) - 1.0) / 24.0)
+    ratio = np.sqrt((1.0 - 2.0 * xi) / (1.0 + 2.0 * xi))  # of speeds at consecutive switches
+    speed = 1.0 / np.sqrt(1.0 + 2.0 * xi)
+    first = quad(lambda t: (t - t**2 / 2) ** 2, 0.0, 1.0 + speed, epsabs=1e-14)[0]
+    arc = quad(lambda t: (xi - t + t**2 / 2) ** 2, 0.0, 1.0 + ratio, epsabs=1e-14)[0]
+    assert agrees(name, first + arc * speed**5 / (1.0 - ratio**5))
+
+
+def test_electric_vehicle_by_the_maximum_principle():
+    """The control is eliminated by stationarity, u = -(v + costate)/2, and collocation of SciPy solves the rest."""
+    slope = np.polynomial.Polynomial(electric_vehicle.ROAD)
+
+    def canonical(t, z):
+        s, v, p, q, _ = z
+        u = -(v + q) / 2
+        return np.array([v, u - 1e-3 * v**2 - 0.1 - slope(s), q * slope.deriv()(s), 2e-3 * q * v - u - p, u * v + u**2])
+
+    t = np.linspace(0.0, 1.0, 50)
+    guess = np.array([10.0 * t, 10.0 + 0.0 * t, -100.0 + 0.0 * t, 200.0 * t - 100.0, 0.0 * t])
+    found = solve_bvp(
+        canonical, lambda a, b: np.array([a[0], a[1], b[0] - 10.0, b[1], a[4]]), t, guess, tol=1e-9, max_nodes=20_000
+    )
+    assert found.success
+    assert agrees("electric-vehicle", 1e3 * found.y[4, -1])
+
+
+def test_time_delay_by_condensing():
+    """The trapezoidal rule with the delayed nodes makes one linear least-squares problem; Richardson removes h^2."""
+
+    def cost(per_delay):
+        h, n = 0.25 / per_delay, 20 * per_delay
+        state = np.zeros((n + 1, 2, n + 2))  # affine in the n+1 controls; the last column is the constant
+        state[0, :, -1] = 1.0
+        now, late = np.array([[0.0, 1.0], [-10.0, -5.0]]), np.array([[0.0, 0.0], [-2.0, -1.0]])
+        push = np.zeros((n + 1, 2, n + 2))
+        push[np.arange(n + 1), 1, np.arange(n + 1)] = 1.0
+        implicit = np.linalg.inv(np.eye(2) - h / 2 * now)
+        for k in range(n):
+            delayed = sum(late @ state[max(0, j - per_delay)] + push[j] for j in (k, k + 1))
+            state[k + 1] = implicit @ (state[k] + h / 2 * (now @ state[k] + delayed))
+        weights = np.sqrt(0.5 * h * np.where(np.isin(np.arange(n + 1), (0, n)), 0.5, 1.0))[:, None]
+        rows = np.concatenate([np.sqrt(10.0) * weights * state[:, 0], weights * state[:, 1],
+                               np.hstack([np.diag(weights[:, 0]), np.zeros((n + 1, 1))])])  # fmt: skip
+        return np.linalg.lstsq(rows[:, :-1], -rows[:, -1])[1][0]
+
+    coarse, fine = cost(10), cost(20)
+    assert agrees("time-delay", fine + (fine - coarse) / 3.0)
 
 
 def test_linear_tangent_steering_by_its_law():

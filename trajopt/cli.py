@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -167,6 +168,8 @@ def _compare(options: argparse.Namespace) -> int:
     names = solver_names() if options.solvers is None else [name.strip() for name in options.solvers.split(",")]
     target = find_target(options.problem, steps=options.steps)
     result = compare(target.problem, names, max_time=options.max_time, progress=not options.quiet)
+    if options.solvers is None:  # every solver was meant that can; those that cannot are no news
+        result = replace(result, rows=tuple(row for row in result.rows if row.solution is not None))
     if options.quiet:
         for record in result.records():
             print(record["solver"], record["status"], f"cost {record['cost']:.9g}", sep="  ")

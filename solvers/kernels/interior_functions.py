@@ -9,7 +9,7 @@ from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_space import EQUALITY, INEQUALITY, UNUSED
 
 
-@kernel(_nrt=False)
+@kernel
 def set_residual(data, v, row, value, slacks, r):
     """Residual of a row from the value of its function."""
     kind = data.kind[row]
@@ -22,7 +22,7 @@ def set_residual(data, v, row, value, slacks, r):
         r[row] = 0.0
 
 
-@kernel(_nrt=False)
+@kernel
 def evaluate(data, v, r, work):
     """Residuals of all rows and gaps into ``r``; returns the scaled cost of the problem itself."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -48,7 +48,7 @@ def evaluate(data, v, r, work):
     return data.cost_scale[0] * (cost + work.cost[0])
 
 
-@kernel(_nrt=False)
+@kernel
 def add_elastic(data, v, first, r):
     """Add q - p to every residual in use; p begins at ``first``."""
     count = r.shape[0]
@@ -57,7 +57,7 @@ def add_elastic(data, v, first, r):
             r[j] += v[first + count + j] - v[first + j]
 
 
-@kernel(_nrt=False)
+@kernel
 def expand(data, point, expansion, work):
     """All derivatives at a point, with the curvature of the Lagrangian; returns whether they are finite.
 
@@ -97,7 +97,7 @@ def expand(data, point, expansion, work):
     return math.isfinite(total)
 
 
-@kernel(_nrt=False)
+@kernel
 def remove_cost(data, v, s, expansion, work):
     """Leave of gradient and Hessian of stage ``s`` only what the dynamics put there."""
     nx, nu = data.group.shape[0], data.held.shape[0]
@@ -113,7 +113,7 @@ def remove_cost(data, v, s, expansion, work):
             expansion.H[(s * nz + i) * nz + j] -= work.hessian[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def expand_rows(data, point, s, expansion, work):
     """Jacobian of the rows of stage ``s``, and their curvature onto its Hessian."""
     nx, nu = data.group.shape[0], data.held.shape[0]
@@ -135,7 +135,7 @@ def expand_rows(data, point, s, expansion, work):
             expansion.H[(s * nz + i) * nz + j] += work.hessian[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
 def expand_end(data, point, expansion, work):
     """Gradient, Hessian and Jacobian of the end."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]

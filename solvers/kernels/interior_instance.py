@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
@@ -107,26 +107,30 @@ class Instance:
         scale = data.cost_scale[0]
         y = point.m[:rows] * data.row_scale / scale
         costates = point.m[rows:].reshape(steps, nx) / scale
-        # The first knot has no gap before it: its costate is what the Lagrangian's gradient leaves there.
         zx, zu = self._split(point.zu - point.zl)
-        first = self.expansion.g[:nx] + point.m[rows : rows + nx] @ self.expansion.F[: nx * (nx + zu.shape[1])].reshape(
-            nx, -1
-        )[:, :nx]
-        if nr:
-            first = first + point.m[:nr] @ self.expansion.C[: nr * (nx + zu.shape[1])].reshape(nr, -1)[:, :nx]
-        first = (first + zx[0]) / scale
         end = np.zeros(0) if rows == steps * nr else y[steps * nr :]
         terminal, boundary = len(augmentation.original.model.terminal), len(augmentation.original.model.boundary)
         integral = len(augmentation.original.model.integral)
         return {
-            "costates": np.vstack([first, costates])[:, :old],
+            "costates": np.vstack([self._first_costate(zx[0]), costates])[:, :old],
             "path": y[: steps * nr].reshape(steps, nr),
             "terminal": end[:terminal],
             "boundary": end[terminal : terminal + boundary],
             "integral": end[terminal + boundary : terminal + boundary + integral],
+            "path_end": end[terminal + boundary + integral :],
             "state_bounds": zx[:, :old] / scale,
             "control_bounds": zu / scale,
         }
+
+    def _first_costate(self, bounds: Array) -> Array:
+        """The change of the cost with the initial state: what the Lagrangian's gradient leaves, as no gap is before."""
+        _, nx, nu, nr = self.sizes
+        width = nx + nu
+        F = self.expansion.F[: nx * width].reshape(nx, width)[:, :nx]
+        C = self.expansion.C[: nr * width].reshape(nr, width)[:, :nx]
+        rows = len(self.data.kind)
+        gradient = self.expansion.g[:nx] + self.point.m[rows : rows + nx] @ F + self.point.m[:nr] @ C + bounds
+        return gradient / self.data.cost_scale[0]
 
 
 def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxation: float, mu: float) -> Instance:
@@ -173,7 +177,7 @@ def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxati
     v[: steps * nz].reshape(steps, nz)[:, nx:][:, data.held == 1] = problem.control_bounds[0][data.held == 1]
     for copy, state in augmentation.ties:
         v[copy] = v[state]
-    _drop_settled_rows(instance, stages, limits, 2.0 * relaxation)
+    _drop_settled_rows(instance, problem, stages, limits, 2.0 * relaxation)
     _scale(instance)
     _set_limits(instance, limits, relaxation)
     _start_slacks(instance)
@@ -200,12 +204,15 @@ def soften(hard: Instance) -> Instance:
     size = len(data.lower)
     point, step, correction, saved = _vectors(size, count)
     work = hard.work._replace(
-        trial=np.zeros(size), trial_r=np.zeros(count), correction_r=np.zeros(count), filter=np.zeros_like(hard.work.filter)
+        trial=np.zeros(size),
+        trial_r=np.zeros(count),
+        correction_r=np.zeros(count),
+        filter=np.zeros_like(hard.work.filter),
     )
     progress = np.zeros(1, PROGRESS)
     progress[0]["row_regularisation"] = ROW_REGULARISATION
-    return Instance(
-        data, point, hard.expansion, hard.system, hard.factor, step, correction, saved, work, progress, hard.names, hard.states
+    return replace(
+        hard, data=data, point=point, step=step, correction=correction, saved=saved, work=work, progress=progress
     )
 
 
@@ -324,16 +331,17 @@ def _inside(values: Array, lower: Array, upper: Array) -> Array:
     return np.clip(values, low, high)
 
 
-def _drop_settled_rows(instance: Instance, stages: Stages, limits: Array, tolerance: float) -> None:
+def _drop_settled_rows(instance: Instance, problem: Problem, stages: Stages, limits: Array, tolerance: float) -> None:
     """Leave out rows that only see a fixed initial state and hold there: nothing can move them."""
-    data = instance.data
+    data, model = instance.data, problem.model
     if (data.group != FIXED).any() or not len(data.path_rows):
         return
     nx, nu = len(data.group), len(data.held)
     v = instance.point.v
     values = stages.code.evaluate("path", v[:nx], v[nx : nx + nu], data.times[0], data.parameters)[0].ravel()
     for place, row in enumerate(data.path_rows):
-        if row in stages.repeated and limits[0, place] - tolerance <= values[row] <= limits[1, place] + tolerance:
+        settled = row >= len(model.path) or not ca.depends_on(model.path.expression[int(row)], model.u)
+        if settled and limits[0, place] - tolerance <= values[row] <= limits[1, place] + tolerance:
             data.kind[place] = UNUSED
 
 
@@ -373,4 +381,3 @@ def _start_slacks(instance: Instance) -> None:
     point.v[n : n + rows] = np.where(slack, _inside(values, data.lower[n : n + rows], data.upper[n : n + rows]), 0.0)
     point.zl[:] = np.isfinite(data.lower)
     point.zu[:] = np.isfinite(data.upper)
-

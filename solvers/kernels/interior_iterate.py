@@ -11,7 +11,7 @@ from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_functions import evaluate, expand
 from trajopt.solvers.kernels.interior_riccati import factorise, norm, solve
 from trajopt.solvers.kernels.interior_search import search, take
-from trajopt.solvers.kernels.interior_space import EQUALITY, INEQUALITY, UNUSED
+from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED
 from trajopt.solvers.kernels.interior_system import (
     barrier_value,
     condense,
@@ -43,7 +43,7 @@ TINY_STEP = 1e-15
 """Ten units of rounding: a relative step below it changes nothing (section 3.9)."""
 
 
-@kernel(_nrt=False)
+@kernel
 def measure(data, point, expansion, system, work, progress):
     """Derivatives and errors at the current point; False unless finite."""
     if not expand(data, point, expansion, work):
@@ -55,7 +55,7 @@ def measure(data, point, expansion, system, work, progress):
     return math.isfinite(progress[0].error)
 
 
-@kernel(_nrt=False)
+@kernel
 def lower_barrier(data, point, system, work, progress, tolerance):
     """Lower mu while the barrier problem is solved well enough for it, and then empty the filter."""
     least = tolerance / 10.0
@@ -72,7 +72,7 @@ def lower_barrier(data, point, system, work, progress, tolerance):
     return lowered
 
 
-@kernel(_nrt=False)
+@kernel
 def regularise(data, expansion, system, factor, work, progress):
     """Factor with the least delta of algorithm IC that gives the right inertia; False if none does."""
     progress[0].factorisations += 1
@@ -90,7 +90,7 @@ def regularise(data, expansion, system, factor, work, progress):
     return False
 
 
-@kernel(_nrt=False)
+@kernel
 def find_step(data, point, expansion, system, factor, step, work, progress):
     """Newton step of the barrier problem."""
     condense(data, point, system, progress[0].mu, progress[0].row_regularisation)
@@ -104,16 +104,16 @@ def find_step(data, point, expansion, system, factor, step, work, progress):
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def is_tiny(point, step):
     """Whether a step changes no variable beyond rounding."""
+    largest = 0.0
     for i in range(point.v.shape[0]):
-        if abs(step.v[i]) > TINY_STEP * (1.0 + abs(point.v[i])):
-            return False
-    return True
+        largest = max(largest, abs(step.v[i]) / (1.0 + abs(point.v[i])))
+    return largest <= TINY_STEP
 
 
-@kernel(_nrt=False)
+@kernel
 def iterate(data, point, expansion, system, factor, step, correction, work, progress, tolerance, row_tolerance):
     """One iteration from a measured point to the next; returns a verdict."""
     lower_barrier(data, point, system, work, progress, tolerance)
@@ -129,7 +129,9 @@ def iterate(data, point, expansion, system, factor, step, correction, work, prog
         progress[0].cost = evaluate(data, work.trial, work.trial_r, work)
         accept(data, point, step, work, progress)
         if progress[0].tiny_steps > 1:
-            progress[0].mu = max(tolerance / 10.0, min(BARRIER_FACTOR * progress[0].mu, progress[0].mu**BARRIER_POWER))
+            progress[0].mu = max(
+                tolerance / 10.0, min(BARRIER_FACTOR * progress[0].mu, progress[0].mu ** BARRIER_POWER)
+            )
             progress[0].filter_count = 0
             progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
     else:
@@ -149,7 +151,7 @@ def iterate(data, point, expansion, system, factor, step, correction, work, prog
     return CONVERGED if solved else CONTINUE
 
 
-@kernel(_nrt=False)
+@kernel
 def accept(data, point, step, work, progress):
     """Move to the trial point."""
     for i in range(point.v.shape[0]):
@@ -159,7 +161,7 @@ def accept(data, point, step, work, progress):
     move_multipliers(data, point, step, progress[0].step, progress[0].dual_step, progress[0].mu)
 
 
-@kernel(_nrt=False)
+@kernel
 def start(data, point, expansion, system, factor, step, work, progress):
     """Value the first point, with least-squares multipliers (section 3.6); False unless it is finite."""
     progress[0].cost = evaluate(data, point.v, point.r, work)
@@ -177,7 +179,7 @@ def start(data, point, expansion, system, factor, step, work, progress):
     return math.isfinite(progress[0].barrier)
 
 
-@kernel(_nrt=False)
+@kernel
 def estimate_multipliers(data, point, expansion, system, factor, step, work, progress):
     """Multipliers that minimise the gradient of the Lagrangian; the Newton system with an identity in H's place."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]

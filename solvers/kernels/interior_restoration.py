@@ -37,7 +37,7 @@ REQUIRED = 0.9
 """kappa_resto of the reference: infeasibility that restoration must at least come down to."""
 
 
-@kernel(_nrt=False)
+@kernel
 def begin(data, point, progress, soft, soft_point, soft_progress):
     """Set up the soft problem at the current point, with p and q on its central path (eqs. 32 and 33)."""
     n, rows, count = data.reference.shape[0], data.kind.shape[0], point.m.shape[0]
@@ -63,7 +63,7 @@ def begin(data, point, progress, soft, soft_point, soft_progress):
     soft_progress[0].mu = mu
 
 
-@kernel(_nrt=False)
+@kernel
 def start_soft(soft, point, expansion, system, work, progress):
     """Value the soft problem's first point; False unless it is finite."""
     progress[0].cost = evaluate(soft, point.v, point.r, work)
@@ -76,7 +76,7 @@ def start_soft(soft, point, expansion, system, work, progress):
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def may_return(data, soft_point, work, progress):
     """Whether the soft problem's point passes the filter of the problem itself, with less infeasibility."""
     cost = evaluate(data, soft_point.v, work.trial_r, work)
@@ -91,7 +91,7 @@ def may_return(data, soft_point, work, progress):
     return math.isfinite(phi) and not in_filter(work, progress, theta, phi)
 
 
-@kernel(_nrt=False)
+@kernel
 def leave(data, point, soft_point, expansion, system, factor, step, work, progress):
     """Go on from the soft problem's point, with central multipliers of bounds and new ones of rows."""
     add_to_filter(work, progress)
@@ -113,7 +113,7 @@ def leave(data, point, soft_point, expansion, system, factor, step, work, progre
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def worst_residual(data, point):
     """Index and size of the largest residual in the problem's own units."""
     worst, size = 0, 0.0
@@ -126,7 +126,7 @@ def worst_residual(data, point):
     return worst, size
 
 
-@kernel(_nrt=False)
+@kernel
 def adopt(data, point, soft_point, work, progress):
     """Take the soft problem's point for the answer; returns its largest violation."""
     for i in range(point.v.shape[0]):
@@ -137,7 +137,7 @@ def adopt(data, point, soft_point, work, progress):
     return size
 
 
-@kernel(_nrt=False)
+@kernel
 def soft_step(data, point, expansion, system, step, saved, work, progress, tolerance, row_tolerance):
     """Take the longest step that the filter refused if it lowers the error of the barrier problem all the same.
 
@@ -164,7 +164,7 @@ def soft_step(data, point, expansion, system, step, saved, work, progress, toler
     return STUCK
 
 
-@kernel(_nrt=False)
+@kernel
 def copy_point(source, target):
     """Copy all arrays of a point."""
     for i in range(source.v.shape[0]):

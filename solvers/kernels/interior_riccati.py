@@ -31,7 +31,7 @@ REFINEMENTS = 10
 """At most; IPOPT's."""
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def factor_in_place(L, size, first, width):
     """Cholesky factor of the leading block of a row-major matrix at ``first`` of a flat array, over its lower triangle.
 
@@ -53,7 +53,7 @@ def factor_in_place(L, size, first, width):
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def add_rows(Q, W, first_row, C, first_entry, rows, width, WC):
     """Add C'WC to the lower triangle of Q (at its own row length), for rows from ``first_row`` of W."""
     for j in range(rows):
@@ -65,7 +65,7 @@ def add_rows(Q, W, first_row, C, first_entry, rows, width, WC):
         combine_rows(Q, i * length, 1.0, Q, i * length, 1.0, WC, i, stride, C, first_entry, width, rows, i + 1)
 
 
-@kernel(_nrt=False)
+@kernel
 def soften(P, k, D, first, work):
     """P[k] becomes P~ for the gap before knot ``k``, whose D begins at ``first``; False unless I + M > 0."""
     nx = P.shape[1]
@@ -93,7 +93,7 @@ def soften(P, k, D, first, work):
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def factor_end(data, expansion, system, factor, work, delta):
     """Value Hessian at the last knot."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -109,7 +109,20 @@ def factor_end(data, expansion, system, factor, work, delta):
             factor.P[steps, i, j] = factor.P[steps, j, i] = Q[i, j]
 
 
-@kernel(_nrt=False)
+@kernel
+def hold(data, Q):
+    """Take the rows and columns of controls without freedom out of the system."""
+    nx, nu = data.group.shape[0], data.held.shape[0]
+    for i in range(nu):
+        if data.held[i] == 1:
+            for j in range(nx + nu):
+                Q[nx + i, j] = 0.0
+            for j in range(i, nu):
+                Q[nx + j, nx + i] = 0.0
+            Q[nx + i, nx + i] = 1.0
+
+
+@kernel
 def factor_stage(data, s, expansion, system, factor, work, delta):
     """Gains and value Hessian of stage ``s``; False unless Q_uu is positive definite."""
     nx, nu, nr = data.group.shape[0], data.held.shape[0], data.path_rows.shape[0]
@@ -123,13 +136,7 @@ def factor_stage(data, s, expansion, system, factor, work, delta):
         Q[i, i] += system.sigma[s * nz + i] + delta
     if nr > 0:
         add_rows(Q, system.W, s * nr, expansion.C, s * nr * nz, nr, nz, work.WC)
-    for i in range(nu):
-        if data.held[i] == 1:  # a control without freedom: its row and column leave the system
-            for j in range(nz):
-                Q[nx + i, j] = 0.0
-            for j in range(i, nu):
-                Q[nx + j, nx + i] = 0.0
-            Q[nx + i, nx + i] = 1.0
+    hold(data, Q)
     for i in range(nu):
         for j in range(i + 1):
             factor.L[s, i, j] = Q[nx + i, nx + j]
@@ -138,9 +145,7 @@ def factor_stage(data, s, expansion, system, factor, work, delta):
     L = factor.L
     for i in range(nu):  # Y, in the place of K
         scale = L[s, i, i]
-        combine_rows(
-            K, gains + i * nx, scale, Q, (nx + i) * nz, -scale, L, (s * nu + i) * nu, 1, K, gains, nx, i, nx
-        )
+        combine_rows(K, gains + i * nx, scale, Q, (nx + i) * nz, -scale, L, (s * nu + i) * nu, 1, K, gains, nx, i, nx)
     for i in range(nx):
         combine_rows(P, (s * nx + i) * nx, 1.0, Q, i * nz, -1.0, K, gains + i, nx, K, gains, nx, nu, i + 1)
     for i in range(nx):
@@ -148,13 +153,11 @@ def factor_stage(data, s, expansion, system, factor, work, delta):
             P[s, j, i] = P[s, i, j]
     for i in range(nu - 1, -1, -1):
         row, scale = gains + i * nx, L[s, i, i]
-        combine_rows(
-            K, row, -scale, K, row, -scale, L, (s * nu + i + 1) * nu + i, nu, K, row + nx, nx, nu - 1 - i, nx
-        )
+        combine_rows(K, row, -scale, K, row, -scale, L, (s * nu + i + 1) * nu + i, nu, K, row + nx, nx, nu - 1 - i, nx)
     return True
 
 
-@kernel(_nrt=False)
+@kernel
 def factorise(data, expansion, system, factor, work, delta):
     """Factor the system with ``delta`` on the diagonal of H; False unless its inertia is right."""
     steps, nx, rows = data.times.shape[0], data.group.shape[0], data.kind.shape[0]
@@ -179,7 +182,7 @@ def factorise(data, expansion, system, factor, work, delta):
     return factor_in_place(L0.reshape(nx * nx), count, 0, nx)
 
 
-@kernel(_nrt=False)
+@kernel
 def row_forces(data, first_row, first_entry, rows, width, W, r, C, out):
     """Add C'W r to ``out``."""
     for j in range(rows):
@@ -189,7 +192,7 @@ def row_forces(data, first_row, first_entry, rows, width, W, r, C, out):
                 out[i] += force * C[first_entry + j * width + i]
 
 
-@kernel(_nrt=False)
+@kernel
 def sweep_back(data, expansion, system, factor, b, r, work):
     """Linear terms k and p of the recursion for the right-hand side (b, r)."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -222,7 +225,7 @@ def sweep_back(data, expansion, system, factor, b, r, work):
         combine_rows(work.p, s * nx, 1.0, q, 0, 1.0, q, nx, 1, factor.K, s * nu * nx, nx, nu, nx)
 
 
-@kernel(_nrt=False)
+@kernel
 def move_start(data, factor, work, dz):
     """Best step of the free initial state."""
     nx = data.group.shape[0]
@@ -240,7 +243,7 @@ def move_start(data, factor, work, dz):
         dz[i] = start[data.group[i]] if data.group[i] != FIXED else 0.0
 
 
-@kernel(_nrt=False)
+@kernel
 def sweep_forward(data, expansion, system, factor, r, work, dz, dm):
     """Step dz and multipliers dm = (dy, dl) from the linear terms."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -273,7 +276,7 @@ def sweep_forward(data, expansion, system, factor, r, work, dz, dm):
         dm[row] = row_multiplier(row, steps * nr * nz + j * nx, steps * nz, nx, system, expansion.C, r, dz)
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def row_multiplier(row, entry, first, width, system, C, r, dz):
     """W (C dz + r) of one row."""
     value = r[row]
@@ -282,7 +285,7 @@ def row_multiplier(row, entry, first, width, system, C, r, dz):
     return system.W[row] * value
 
 
-@kernel(_nrt=False)
+@kernel
 def linearise(data, expansion, r, dz, out):
     """Rows and gaps after a step to first order: r + C dz, and r + F dz - dx+."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -305,7 +308,7 @@ def linearise(data, expansion, r, dz, out):
             out[row] = value
 
 
-@kernel(_nrt=False)
+@kernel
 def residual(data, expansion, system, b, r, dz, dm, delta, out_z, out_m):
     """What (dz, dm) leaves of the system whose right-hand side is -(b, r): its left side plus (b, r)."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -335,7 +338,7 @@ def residual(data, expansion, system, b, r, dz, dm, delta, out_z, out_m):
     project(data, out_z)
 
 
-@kernel(_nrt=False)
+@kernel
 def project(data, gradient):
     """Take out of a gradient what fixed entries cannot follow; entries that move as one show their sum, once."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -354,7 +357,7 @@ def project(data, gradient):
                 gradient[s * nz + nx + i] = 0.0
 
 
-@kernel(_nrt=False)
+@kernel
 def norm(a, b):
     """Largest absolute entry of two vectors."""
     largest = 0.0
@@ -365,7 +368,7 @@ def norm(a, b):
     return largest
 
 
-@kernel(_nrt=False)
+@kernel
 def solve(data, expansion, system, factor, b, r, work, delta, dz, dm, progress):
     """Solve the system for the right-hand side -(b, r), refined; the final relative residual is left in progress."""
     sweep_back(data, expansion, system, factor, b, r, work)

@@ -26,7 +26,7 @@ ROUNDING = 2.2e-15
 FAILED, PASSED, PASSED_BY_ARMIJO = 0, 1, 2
 
 
-@kernel(_nrt=False)
+@kernel
 def take(data, v, step, alpha, trial):
     """The point v + alpha step, kept off its bounds against rounding."""
     for i in range(v.shape[0]):
@@ -39,7 +39,7 @@ def take(data, v, step, alpha, trial):
         trial[i] = value
 
 
-@kernel(_nrt=False)
+@kernel
 def try_point(data, v, step, alpha, mu, work):
     """Value a trial point, left in the work; returns its cost, theta and phi, infinite unless finite."""
     take(data, v, step, alpha, work.trial)
@@ -53,17 +53,17 @@ def try_point(data, v, step, alpha, mu, work):
     return cost, theta, phi
 
 
-@kernel(_nrt=False)
+@kernel
 def in_filter(work, progress, theta, phi):
     """Whether some pair in the filter dominates this one."""
     slack = ROUNDING * max(1.0, abs(phi))
+    dominated = False
     for i in range(progress[0].filter_count):
-        if theta >= work.filter[i, 0] and phi - slack >= work.filter[i, 1]:
-            return True
-    return False
+        dominated = dominated or (theta >= work.filter[i, 0] and phi - slack >= work.filter[i, 1])
+    return dominated
 
 
-@kernel(_nrt=False)
+@kernel
 def add_to_filter(work, progress):
     """Enter the current point with its margins; pairs that it dominates leave, or the oldest if there is no room."""
     theta = (1.0 - GAMMA_THETA) * progress[0].theta
@@ -78,7 +78,7 @@ def add_to_filter(work, progress):
     progress[0].filter_count = kept + 1
 
 
-@kernel(_nrt=False)
+@kernel
 def judge(work, progress, alpha, theta, phi):
     """FAILED, PASSED or PASSED_BY_ARMIJO for a trial pair."""
     if not theta <= progress[0].theta_most or in_filter(work, progress, theta, phi):
@@ -93,7 +93,7 @@ def judge(work, progress, alpha, theta, phi):
     return FAILED
 
 
-@kernel(_nrt=False)
+@kernel
 def shortest(progress):
     """Step length below which restoration takes over (eq. 23)."""
     theta, slope = progress[0].theta, progress[0].slope
@@ -105,7 +105,7 @@ def shortest(progress):
     return GAMMA_ALPHA * least
 
 
-@kernel(_nrt=False)
+@kernel
 def correct(data, point, expansion, system, factor, step, correction, work, progress, alpha, theta, tau):
     """Second-order corrections of a first trial that raised theta; returns verdict, cost, theta and phi."""
     mu, count = progress[0].mu, point.r.shape[0]
@@ -133,7 +133,7 @@ def correct(data, point, expansion, system, factor, step, correction, work, prog
     return FAILED, math.inf, math.inf, math.inf
 
 
-@kernel(_nrt=False)
+@kernel
 def search(data, point, expansion, system, factor, step, correction, work, progress):
     """Find a step that passes; the trial point is left in the work. Returns whether one was found, and if corrected."""
     mu = progress[0].mu

@@ -4,7 +4,7 @@ Each bounded variable v_i adds -mu log(v_i - lower_i) - mu log(upper_i - v_i), a
 damping kappa mu distance, which keeps the barrier problem bounded. With slope_i the derivative of these terms and
 Sigma_i = zl_i / (v_i - lower_i) + zu_i / (upper_i - v_i), the Newton step of slack and elastic variables is
 
-    ds = (y + dy - slope) / Sigma,     dp = (y + dy - price - slope) / Sigma,     dq = (-y - dy - price - slope) / Sigma,
+    ds = (y + dy - slope) / Sigma,   dp = (y + dy - price - slope) / Sigma,   dq = (-y - dy - price - slope) / Sigma,
 
 and putting them into the rows leaves C dz - D dy = -(r + shift), D the sum of their 1 / Sigma.
 
@@ -29,7 +29,7 @@ LARGE_MULTIPLIERS = 100.0
 """s_max of the reference, eq. 6: mean multiplier from which errors are measured relative to the mean."""
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def slope_of(data, v, i, mu):
     """Derivative of the barrier by variable ``i``."""
     lower, upper = data.lower[i], data.upper[i]
@@ -45,7 +45,7 @@ def slope_of(data, v, i, mu):
     return slope
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(forceinline=True)
 def stiffness(data, point, i):
     """Sigma of variable ``i``."""
     sigma = 0.0
@@ -56,7 +56,7 @@ def stiffness(data, point, i):
     return sigma
 
 
-@kernel(_nrt=False)
+@kernel
 def barrier_value(data, v, mu):
     """Barrier terms, with the elastic cost in restoration; infinite outside the bounds."""
     total, damping = 0.0, 0.0
@@ -77,7 +77,7 @@ def barrier_value(data, v, mu):
     return mu * (total + DAMPING * damping) + elastic_cost(data, v)
 
 
-@kernel(_nrt=False)
+@kernel
 def elastic_cost(data, v):
     """Price of the elastic variables, and the distance from the reference."""
     price, weight = data.elastic[0], data.elastic[1]
@@ -92,7 +92,7 @@ def elastic_cost(data, v):
     return price * total + 0.5 * weight * distance
 
 
-@kernel(_nrt=False)
+@kernel
 def set_gradient(data, point, expansion, system):
     """Gradient of the Lagrangian by z without bounds, into ``system.a``."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -118,7 +118,7 @@ def set_gradient(data, point, expansion, system):
     project(data, a)
 
 
-@kernel(_nrt=False)
+@kernel
 def condense(data, point, system, mu, delta_row):
     """Fill b, sigma, D, W and shift; equalities get W = 1 / ``delta_row``."""
     n, rows = system.a.shape[0], data.kind.shape[0]
@@ -148,7 +148,7 @@ def condense(data, point, system, mu, delta_row):
         system.W[j] = 1.0 / system.D[j] if system.D[j] > 0.0 else 1.0 / delta_row
 
 
-@kernel(_nrt=False)
+@kernel
 def recover(data, point, expansion, r, step, mu, work):
     """Steps of slacks, elastic variables and multipliers of bounds, from those of z and m; ``r`` are the residuals.
 
@@ -171,7 +171,7 @@ def recover(data, point, expansion, r, step, mu, work):
             step.zu[i] = (mu + point.zu[i] * step.v[i]) / (data.upper[i] - point.v[i]) - point.zu[i]
 
 
-@kernel(_nrt=False)
+@kernel
 def recover_elastic(data, point, j, step, mu, left):
     """Steps of slack and elastic variables of one row: ds + dp - dq = left."""
     n, rows, count = data.reference.shape[0], data.kind.shape[0], point.m.shape[0]
@@ -196,7 +196,7 @@ def recover_elastic(data, point, j, step, mu, left):
         step.v[n + j] = ds
 
 
-@kernel(_nrt=False)
+@kernel
 def directional_slope(data, point, expansion, step, mu):
     """Derivative of the barrier problem's cost along a step."""
     n, price = data.reference.shape[0], data.elastic[0]
@@ -213,7 +213,7 @@ def directional_slope(data, point, expansion, step, mu):
     return total
 
 
-@kernel(_nrt=False)
+@kernel
 def longest_step(data, point, step, tau):
     """Fractions of a step in v, and in the multipliers, that keep a distance 1 - ``tau`` to every bound."""
     primal, dual = 1.0, 1.0
@@ -231,7 +231,7 @@ def longest_step(data, point, step, tau):
     return primal, dual
 
 
-@kernel(_nrt=False)
+@kernel
 def move_multipliers(data, point, step, primal, dual, mu):
     """Apply the steps of all multipliers; those of bounds stay within a factor of mu over their distance (eq. 16)."""
     for j in range(point.m.shape[0]):
@@ -245,7 +245,7 @@ def move_multipliers(data, point, step, primal, dual, mu):
             point.zu[i] = max(min(point.zu[i] + dual * step.zu[i], RESET * centre), centre / RESET)
 
 
-@kernel(_nrt=False)
+@kernel
 def dual_infeasibility(data, point, system):
     """Largest entry of the gradient of the Lagrangian by every variable."""
     n, rows, count = system.a.shape[0], data.kind.shape[0], point.m.shape[0]
@@ -264,7 +264,7 @@ def dual_infeasibility(data, point, system):
     return largest
 
 
-@kernel(_nrt=False)
+@kernel
 def complementarity(data, point, mu):
     """Largest deviation of multiplier times distance from mu."""
     largest = 0.0
@@ -276,7 +276,7 @@ def complementarity(data, point, mu):
     return largest
 
 
-@kernel(_nrt=False)
+@kernel
 def multiplier_scales(data, point):
     """s_d and s_c of the reference, eq. 6."""
     rows, bounds, count, used = 0.0, 0.0, 0, 0
@@ -296,7 +296,7 @@ def multiplier_scales(data, point):
     ) / LARGE_MULTIPLIERS
 
 
-@kernel(_nrt=False)
+@kernel
 def infeasibility(data, point):
     """Sum and maximum of the residuals, and the maximum in the problem's own units."""
     total, largest, violation = 0.0, 0.0, 0.0
@@ -311,7 +311,7 @@ def infeasibility(data, point):
     return total, largest, violation
 
 
-@kernel(_nrt=False)
+@kernel
 def error_of(data, point, system, progress, mu):
     """E_mu of the reference, eq. 5; its three parts, unscaled, are left in progress."""
     scale_dual, scale_centre = multiplier_scales(data, point)
