@@ -92,9 +92,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     parts = [preamble()]
     for sheet in sheets:
         rule = ("---",) * len(sheet.head)
-        lines = (
-            " | ".join(cell.replace("|", "\\|") for cell in line) for line in (sheet.head, rule, *sheet.lines)
-        )
+        lines = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in (sheet.head, rule, *sheet.lines))
         parts.append(f"### {sheet.title}\n\n" + "\n".join(f"| {line} |" for line in lines))
     return "\n\n".join(parts) + "\n"
 

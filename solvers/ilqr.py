@@ -73,7 +73,8 @@ class DifferentialDynamicProgramming(Solver, ABC):
     penalty_growth
         Factor by which r grows; ALTRO's default.
     largest_penalty
-        Relative to max(1, |cost|). Beyond it rounding spoils the Riccati sweep, and the constraints count as infeasible.
+        Relative to max(1, |cost|). Beyond it rounding spoils the Riccati sweep, and the constraints count as
+        infeasible.
     shortest_step
         Where the line search gives up; the paper searches ten halvings.
     """
@@ -151,7 +152,7 @@ class _Run:
         nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu
         self.functions = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
         self.stages = stages
-        self.data = problem_data(problem, stages, guess.t)
+        self.data = shooting.make_data(problem, stages, guess.t)
         shapes = [(n + 1, nx), (n, nu), (n, nc), (ne,)]
         self.current, self.candidate = (shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(2))
         self.current.x[0] = self.candidate.x[0] = problem.initial_values
@@ -297,13 +298,3 @@ class _Run:
         return Outcome(
             status, trajectory, float(self.state.cost[0]), iterations, self.gains.K, self.detail, multipliers
         )
-
-
-def problem_data(problem: Problem, stages: Stages, t: Array) -> shooting.Data:
-    """The numbers that the kernels need, with h the step length (1 for discrete dynamics)."""
-    lower, upper = problem.control_bounds
-    steps = np.diff(t)
-    times = np.ascontiguousarray(np.column_stack([t[:-1], steps]))
-    end_time = np.array([t[-1], steps[-1]])
-    limits = stages.limits(problem)
-    return shooting.Data(times, end_time, problem.layout.pack(problem.parameters), lower, upper, *limits)

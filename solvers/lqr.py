@@ -35,7 +35,6 @@ from trajopt.linear_quadratic import nonlinear_parts
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import Outcome, Solver
-from trajopt.solvers.ilqr import problem_data
 from trajopt.solvers.kernels import ddp, lqr, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -110,7 +109,7 @@ class _Run:
         nz = nx + nu
         stages = compile_stages(problem, solver.integrator, second_order=False)
         self.functions = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
-        self.data = problem_data(problem, stages, guess.t)
+        self.data = shooting.make_data(problem, stages, guess.t)
         shapes = [(n + 1, nx), (n, nu), (n, 0), (0,)]
         self.reference, self.candidate = (shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(2))
         free = np.isnan(problem.initial_values)

@@ -45,7 +45,6 @@ from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import Outcome, Solver
-from trajopt.solvers.ilqr import problem_data
 from trajopt.solvers.kernels import sampling, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -189,7 +188,7 @@ class _Run:
         addresses = {name: stages.code.address(name) for name in ("step", "path", "end")}
         # Nothing is differentiated, so the kernels of the values never call the other functions.
         self.scalar = shooting.Functions(**addresses, expand=0, path_expand=0, end_expand=0)
-        self.scalar_data = problem_data(problem, stages, guess.t)
+        self.scalar_data = shooting.make_data(problem, stages, guess.t)
         code = sampling.compile_rollouts(problem, stages)
         self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
         self.data = sampling_data(problem, self.scalar_data, solver.seed)

@@ -53,7 +53,8 @@ np.select([[True] * 4], [x], y); np.sin([x[0], 0.5]); np.add.accumulate(x)
 KINKED = """
 abs(x); np.abs(x); np.fabs(x); np.sign(x); np.floor(x); np.ceil(x); np.trunc(x); x // 0.3; x % 0.3; x % -0.3
 np.fmod(x, 0.3); x // (y * 2**0.5); 1.5 // (y * 2**0.5); np.mod(x, y * 2**0.5); np.floor_divide(x, 0.7)
-np.copysign(y, x); np.cbrt(3 + x); np.interp(x, [-1.0, 0.0, 0.5, 2.0], [3.0, 1.0, 1.5, -2.0]); np.maximum(x, y); np.minimum(x, 0.0); np.fmin(x, y); np.fmax(0, x)
+np.copysign(y, x); np.cbrt(3 + x); np.interp(x, [-1.0, 0.0, 0.5, 2.0], [3.0, 1.0, 1.5, -2.0])
+np.maximum(x, y); np.minimum(x, 0.0); np.fmin(x, y); np.fmax(0, x)
 np.maximum([x[0], 1.0], 0); np.clip(x, -1, y + 3); x.clip(-1, 1); np.clip(x[0], None, 0.5)
 np.clip([x[0], y[0]], 0, 1); np.where(x > 0, x, y); np.where(x[0] < y[0], x, -1.0)
 np.where(x > 0, np.sqrt(np.maximum(x, 0.01)), 0.0); np.where([x[0] > 0, True], x[:2], [0.0, y[0]])

@@ -93,7 +93,8 @@ class Horizon:
             missing = value is None and what == "duration"
             if not missing and not isinstance(value, Free | int | float | np.number):
                 raise InvalidProblem(
-                    f"Horizon got {what}={value!r}, but a number was expected; write for example Horizon(5.0, steps=100)."
+                    f"Horizon got {what}={value!r}, but a number was expected; write for example Horizon(5.0, "
+                    "steps=100)."
                 )
         whole = isinstance(self.steps, int | float | np.number) and float(self.steps).is_integer()
         if not whole or isinstance(self.steps, bool) or self.steps < 1:
@@ -106,8 +107,8 @@ class Horizon:
         if isinstance(duration, Free):
             if np.size(duration.lower) != 1 or not (np.asarray(duration.lower) >= 0.0 < np.asarray(duration.upper)):
                 raise InvalidProblem(
-                    f"Horizon got a free duration from {duration.lower} to {duration.upper}, but a lower bound of at least "
-                    "zero and a positive upper one were expected; time cannot run backwards."
+                    f"Horizon got a free duration from {duration.lower} to {duration.upper}, but a lower bound of at "
+                    "least zero and a positive upper one were expected; time cannot run backwards."
                 )
         elif duration is not None and not (math.isfinite(duration) and duration > 0.0):
             raise InvalidProblem(

@@ -130,7 +130,8 @@ class Problem:
             )
         if isinstance(self.constraints, Constraint) or not isinstance(self.constraints, Iterable):
             raise InvalidProblem(
-                f"constraints={self.constraints!r} was given, but a list of constraints was expected; put it in brackets."
+                f"constraints={self.constraints!r} was given, but a list of constraints was expected; put it in "
+                "brackets."
             )
         if self.parameters is not None and not isinstance(self.parameters, Mapping):
             raise InvalidProblem(

@@ -8,10 +8,10 @@ the multipliers minimise the weighted residual
 in which a component that pushes a variable out of an active bound of its own does not count (projection). The weights
 make the norm independent of mesh and time unit. A control node acts over the time omega_i = \int basis_i dt, so
 r_i T / omega_i tends to T H_u(t_i): the change of cost by one unit of control held over the entire horizon. Its root
-mean square over the horizon, divided by max(tolerance, |cost|, root mean squares of T L_u and T mu' c_u, which cancel the
-costate's part), is the stationarity of one control; those of all controls, and of times, parameters and free initial
-states (r_i over max(tolerance, |cost|, its direct parts)), are combined as a Euclidean norm. Refining the mesh leaves a given
-H_u(t) its number, and an exact optimum among the controls of the same parametrisation has zero.
+mean square over the horizon, divided by max(tolerance, |cost|, root mean squares of T L_u and T mu' c_u, which cancel
+the costate's part), is the stationarity of one control; those of all controls, and of times, parameters and free
+initial states (r_i over max(tolerance, |cost|, its direct parts)), are combined as a Euclidean norm. Refining the mesh
+leaves a given H_u(t) its number, and an exact optimum among the controls of the same parametrisation has zero.
 
 Rows count as active within a tolerance; to each multiplier its row's slack is added as a residual of complementarity.
 All this is piecewise quadratic and convex in nu. A Newton method on the set of counting components finds its minimum;

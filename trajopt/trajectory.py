@@ -125,8 +125,8 @@ def read_arrays(t: Any, x: Any, u: Any, nx: int, nu: int, parameters: Mapping[st
     u = u[:, None] if u.ndim == 1 and nu == 1 else u
     if t.ndim != 1 or n < 2 or x.shape != (n, nx) or u.shape not in ((n, nu), (n - 1, nu)):
         raise InvalidProblem(
-            f"the guess has t of shape {t.shape}, x of shape {x.shape} and u of shape {u.shape}, but (n,), (n, {nx}) and "
-            f"(n, {nu}) or (n-1, {nu}) with n >= 2 were expected; reshape it."
+            f"the guess has t of shape {t.shape}, x of shape {x.shape} and u of shape {u.shape}, but (n,), (n, {nx}) "
+            f"and (n, {nu}) or (n-1, {nu}) with n >= 2 were expected; reshape it."
         )
     if not (np.isfinite(t).all() and np.isfinite(x).all() and np.isfinite(u).all()):
         raise InvalidProblem("the guess contains NaN or infinity, but finite numbers were expected; replace them.")

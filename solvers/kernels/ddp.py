@@ -174,7 +174,7 @@ def copy(source, target):
 
 @kernel
 def magnitude(state):
-    """The size of the cost, which tolerances are relative to; a cost that vanishes counts as ten digits less than one."""
+    """The size of the cost, which tolerances are relative to; one that vanishes counts as ten digits less than one."""
     return max(abs(state.cost[0]), abs(state.merit[0]), 1e-10)
 
 
@@ -198,9 +198,9 @@ def iterate(functions, data, current, candidate, penalty, expansion, gains, cons
             tolerance, shortest, second_order, expanded):  # fmt: skip
     """One iteration; ``expanded`` tells that the quadratic models of the current trajectory are already there.
 
-    Returns ACCEPTED, CONVERGED, REJECTED, STALLED or NOT_FINITE. Converged means that the merit can fall by less than tolerance
-    times its `magnitude`: by a full step of the unregularised model, or by any step within the bounds to first order
-    (bang-bang controls have no curvature to speak of).
+    Returns ACCEPTED, CONVERGED, REJECTED, STALLED or NOT_FINITE. Converged means that the merit can fall by less than
+    tolerance times its `magnitude`: by a full step of the unregularised model, or by any step within the bounds to
+    first order (bang-bang controls have no curvature to speak of).
     """
     if not expanded:
         expand_all(functions, data, current, penalty, expansion, gains, constraint_work, second_order)

@@ -9,8 +9,8 @@ its minimum over lower <= u + du <= upper is du = k + K dx (K is zero in rows at
 
     v <- q_x + K'(Q_uu k + q_u) + Q_xu k,     V <- Q_xx + K'(Q_uu K + Q_ux) + Q_xu K.
 
-The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s along k changes the
-cost by s (sum of q_u'k) + s^2/2 (sum of k'Q_uu k) to second order.
+The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s along k changes
+the cost by s (sum of q_u'k) + s^2/2 (sum of k'Q_uu k) to second order.
 
 Of the symmetric matrices H and Q, only the lower triangles are read and written, but for Q_uu, which is whole.
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from trajopt.lowering.call import call5, call6, call7, call8
 from trajopt.lowering.kernel import kernel
+from trajopt.problem import Problem
+from trajopt.transcription.stages import Stages
 
 Array = NDArray[np.float64]
 
@@ -48,6 +50,16 @@ class Data(NamedTuple):
     path_upper: Array
     end_lower: Array
     end_upper: Array
+
+
+def make_data(problem: Problem, stages: Stages, t: Array) -> Data:
+    """Collect the numbers of a problem on the knots ``t``, with h the step length (1 for discrete dynamics)."""
+    lower, upper = problem.control_bounds
+    steps = np.diff(t)
+    times = np.ascontiguousarray(np.column_stack([t[:-1], steps]))
+    end_time = np.array([t[-1], steps[-1]])
+    limits = stages.limits(problem)
+    return Data(times, end_time, problem.layout.pack(problem.parameters), lower, upper, *limits)
 
 
 class Rollout(NamedTuple):
@@ -90,7 +102,7 @@ class ConstraintWork(NamedTuple):
 
 @kernel
 def shifted_residual(value, multiplier, weight, lower, upper):
-    """How far value + multiplier / weight lies outside [lower, upper], with sign; NaN for a value that is not finite."""
+    """How far value + multiplier / weight lies outside [lower, upper], with sign; NaN if the value is not finite."""
     shifted = value + multiplier / weight
     if not math.isfinite(shifted):
         return math.nan

@@ -45,8 +45,8 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Callab
     """
     if function is None:
         return functools.partial(kernel, **options)
-    # Without reference counts (_nrt) nothing that allocates compiles, and handing arrays on costs nothing: counting took
-    # half of the time of an iLQR iteration.
+    # Without reference counts (_nrt) nothing that allocates compiles, and handing arrays on costs nothing: counting
+    # took half of the time of an iLQR iteration.
     settings = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False} | options
     settings.setdefault("fastmath", set(FAST_MATH))
     dispatcher: Any = numba.njit(**settings)(function)

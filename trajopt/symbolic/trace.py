@@ -61,7 +61,8 @@ def _collect(result: Any, name: str) -> tuple[ca.SX, tuple[int, ...]]:
         raise TracingError(f"{name} returned None, but numbers were expected; it probably forgot its return statement.")
     if isinstance(result, (str, bytes, Mapping, set, ca.SX, ca.MX, ca.DM)):
         raise TracingError(
-            f"{name} returned a {type(result).__name__}, but numbers were expected; return a number, an array or a list."
+            f"{name} returned a {type(result).__name__}, but numbers were expected; return a number, an array or a "
+            "list."
         )
     try:
         array = to_array(result)

@@ -217,7 +217,8 @@ def _element(value: Any) -> Any:
         return _element(value.item())
     if isinstance(value, (np.ndarray, list, tuple)):
         raise ValueError(
-            f"a number was expected where an array of shape {np.shape(value)} stands; write u[0] for the only entry of u"
+            f"a number was expected where an array of shape {np.shape(value)} stands; write u[0] for the only entry of "
+            "u"
         )
     raise TypeError(f"an array of real numbers cannot hold a {type(value).__name__}")
 
