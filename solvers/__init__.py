@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from trajopt.solvers.chain import Chain, MultiStart
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.ilqr import DDP, ILQR
+    from trajopt.solvers.interior_point import InteriorPoint
     from trajopt.solvers.lqr import LQR
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
@@ -17,6 +18,7 @@ _HOME = {
     "Collocation": "collocation",
     "DDP": "ilqr",
     "ILQR": "ilqr",
+    "InteriorPoint": "interior_point",
     "LQR": "lqr",
     "MPPI": "mppi",
     "MultiStart": "chain",
@@ -31,6 +33,7 @@ __all__ = [
     "MPPI",
     "Chain",
     "Collocation",
+    "InteriorPoint",
     "MultiStart",
     "MultipleShooting",
     "SingleShooting",

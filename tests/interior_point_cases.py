@@ -8,6 +8,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+import trajopt as to
 from trajopt.guess import make_guess
 from trajopt.problem import Problem
 from trajopt.transcription.augmentation import Augmentation, augment
@@ -134,9 +135,60 @@ class ShootingProgram:
         solver = self.solver(plugin, **options)
         result = self.call(solver)
         steps, nx, nu = self.problem.horizon.steps, self.problem.nx, self.problem.nu
-        w = np.asarray(result["x"]).ravel()
+        w = result["x"].full().ravel()
         stages, stats = w[:-nx].reshape(steps, nx + nu), solver.stats()
         return Reply(
             np.vstack([stages[:, :nx], w[-nx:]]), stages[:, nx:], float(result["f"]), bool(stats["success"]),
             str(stats["return_status"]), int(stats["iter_count"]),
         )  # fmt: skip
+
+    def kkt_residual(self, solution: to.Solution) -> float:
+        """Largest entry of the Lagrangian's gradient, by CasADi, at a solution with its own multipliers.
+
+        For problems without augmentation. The gradient by entries of the initial state that are fixed does not count.
+        """
+        steps, nx = self.problem.horizon.steps, self.problem.nx
+        found = solution.multipliers
+        rows = []
+        for k in range(steps):
+            rows += [-found["costates"][k + 1], found["path"][k]]
+        rows += [found["terminal"], found["path_end"]]
+        stages = np.hstack([found["state_bounds"][:-1], found["control_bounds"]])
+        bounds = np.concatenate([stages.ravel(), found["state_bounds"][-1]])
+        multipliers = ca.SX.sym("m", self.rows.numel())
+        program = ca.Function("program", [self.variables], [self.cost, self.rows]).expand()
+        w = ca.SX.sym("w", self.variables.numel())
+        cost, values = program(w)
+        gradient = ca.Function("gradient", [w, multipliers], [ca.gradient(cost + ca.dot(multipliers, values), w)])
+        point = np.concatenate([np.hstack([solution.x[:-1], solution.u]).ravel(), solution.x[-1]])
+        left = gradient(point, np.concatenate(rows)).full().ravel() + bounds
+        left[:nx][~np.isnan(self.problem.initial_values)] = 0.0
+        return float(np.abs(left).max())
+
+
+def swing_up(steps: int = 100, force: float = 5.0) -> to.Problem:
+    """Cart-pole swing-up A of the benchmark: one RK4 step an interval, and a cost that is summed, not integrated."""
+    goal, h = np.array([0.0, np.pi, 0.0, 0.0]), 5.0 / steps
+
+    def rate(x, u):
+        s, c = np.sin(x[1]), np.cos(x[1])
+        cart = (u[0] + 0.2 * s * (0.5 * x[3] ** 2 + 9.81 * c)) / (1.0 + 0.2 * s**2)
+        pole = (-u[0] * c - 0.1 * x[3] ** 2 * c * s - 1.2 * 9.81 * s) / (0.5 * (1.0 + 0.2 * s**2))
+        return np.array([x[2], x[3], cart, pole])
+
+    def step(x, u):
+        k1 = rate(x, u)
+        k2 = rate(x + h / 2 * k1, u)
+        k3 = rate(x + h / 2 * k2, u)
+        return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + rate(x + h * k3, u))
+
+    states = np.zeros((steps + 1, 4))
+    states[:, 1] = np.linspace(0.0, np.pi, steps + 1)
+    return to.Problem(
+        to.DiscreteDynamics(step, nx=4, nu=1),
+        stage_cost=lambda x, u: h * (0.01 * ((x - goal) @ (x - goal)) + 0.1 * u[0] ** 2),
+        initial_state=np.zeros(4),
+        constraints=[to.Bounds(control=(-force, force)), to.TerminalConstraint(goal)],
+        horizon=to.Horizon(steps=steps),
+        guess=(np.arange(steps + 1.0), states, np.zeros((steps, 1))),
+    )

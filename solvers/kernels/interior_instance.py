@@ -44,9 +44,6 @@ STEEPEST = 100.0
 LEAST_SCALE = 1e-8
 """Of cost and rows; IPOPT's."""
 
-ROW_REGULARISATION = 1e-8
-"""Delta of equality rows. Refinement converges with factor delta / (delta + curvature that the row sees)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Instance:
@@ -66,6 +63,7 @@ class Instance:
     step: Step
     correction: Step
     saved: Point
+    watch: Point
     work: Work
     progress: NDArray[np.void]
     names: tuple[str, ...]
@@ -182,7 +180,6 @@ def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxati
     _set_limits(instance, limits, relaxation)
     _start_slacks(instance)
     instance.progress[0]["mu"] = mu
-    instance.progress[0]["row_regularisation"] = ROW_REGULARISATION
     instance.progress[0]["step"] = np.nan
     return instance
 
@@ -202,7 +199,7 @@ def soften(hard: Instance) -> Instance:
         measure=np.ones(n),
     )
     size = len(data.lower)
-    point, step, correction, saved = _vectors(size, count)
+    point, step, correction, saved, watch = _vectors(size, count)
     work = hard.work._replace(
         trial=np.zeros(size),
         trial_r=np.zeros(count),
@@ -210,17 +207,20 @@ def soften(hard: Instance) -> Instance:
         filter=np.zeros_like(hard.work.filter),
     )
     progress = np.zeros(1, PROGRESS)
-    progress[0]["row_regularisation"] = ROW_REGULARISATION
     return replace(
-        hard, data=data, point=point, step=step, correction=correction, saved=saved, work=work, progress=progress
-    )
+        hard, data=data, point=point, step=step, correction=correction, saved=saved, watch=watch, work=work,
+        progress=progress,
+    )  # fmt: skip
 
 
-def _vectors(size: int, count: int) -> tuple[Point, Step, Step, Point]:
-    def make() -> list[Array]:
+def _vectors(size: int, count: int) -> tuple[Point, Step, Step, Point, Point]:
+    """A point, two steps and two more points."""
+
+    def step() -> list[Array]:
         return [np.zeros(size), np.zeros(count), np.zeros(size), np.zeros(size)]
 
-    return Point(*make(), np.zeros(count)), Step(*make()), Step(*make()), Point(*make(), np.zeros(count))
+    point, saved, watch = (Point(*step(), np.zeros(count)) for _ in range(3))
+    return point, Step(*step()), Step(*step()), saved, watch
 
 
 def _allocate(
@@ -228,7 +228,7 @@ def _allocate(
 ) -> Instance:
     steps, nx, nu, nr = len(data.times), len(data.group), len(data.held), len(data.path_rows)
     nz, n, ne = nx + nu, len(data.reference), len(data.end_rows)
-    point, step, correction, saved = _vectors(size, count)
+    point, step, correction, saved, watch = _vectors(size, count)
     expansion = Expansion(
         np.zeros(steps * nx * nz), np.zeros(n), np.zeros(steps * nz * nz + nx * nx), np.zeros(steps * nr * nz + ne * nx)
     )
@@ -238,7 +238,9 @@ def _allocate(
     )
     work = make_work(steps, nx, nu, len(stages.path_names), len(stages.end_names), size, count)
     progress = np.zeros(1, PROGRESS)
-    return Instance(data, point, expansion, system, factor, step, correction, saved, work, progress, names, states)
+    return Instance(
+        data, point, expansion, system, factor, step, correction, saved, watch, work, progress, names, states
+    )
 
 
 def _initial_state(augmentation: Augmentation, guess: Trajectory) -> tuple[NDArray[np.int64], Array]:
@@ -350,8 +352,9 @@ def _scale(instance: Instance) -> None:
     data, expansion = instance.data, instance.expansion
     expand(data, instance.point, expansion, instance.work)
     steps, nx, nu, nr = instance.sizes
-    stage_rows = np.abs(expansion.C[: steps * nr * (nx + nu)].reshape(steps * nr, nx + nu))
-    end_rows = np.abs(expansion.C[steps * nr * (nx + nu) :].reshape(len(data.end_rows), nx))
+    split = steps * nr * (nx + nu)
+    stage_rows = np.abs(expansion.C[:split].reshape(steps * nr, nx + nu))
+    end_rows = np.abs(expansion.C[split:].reshape(len(data.end_rows), nx))
     steepest = np.concatenate([stage_rows.max(axis=1, initial=0.0), end_rows.max(axis=1, initial=0.0)])
     for scale, largest in ((data.row_scale, steepest), (data.cost_scale, np.abs(expansion.g).max(keepdims=True))):
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,7 +10,7 @@ import math
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_functions import evaluate, expand
 from trajopt.solvers.kernels.interior_riccati import factorise, norm, solve
-from trajopt.solvers.kernels.interior_search import search, take
+from trajopt.solvers.kernels.interior_search import leap, search, set_reference, take
 from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED
 from trajopt.solvers.kernels.interior_system import (
     barrier_value,
@@ -36,11 +36,21 @@ BARRIER_FACTOR, BARRIER_POWER, BARRIER_ERROR = 0.2, 1.5, 10.0
 LARGEST_FIRST_MULTIPLIER = 1e3
 """Least-squares multipliers beyond it are discarded (section 3.6)."""
 
+SOFTNESS, SOFTENING, SOFTENINGS = 1e-8, 1e5, 3
+"""Delta of equality rows, IPOPT's delta_c: refinement converges with the factor delta / (delta + C H^-1 C'), and less
+would cost digits in the factorisation; by how much it grows where those are lost all the same, and how often.
+"""
+
 UNBOUNDED = 4.5e15
 """Size of a variable, 1 / rounding, at which the iterates count as diverging: a change of one is lost in it."""
 
-TINY_STEP = 1e-15
-"""Ten units of rounding: a relative step below it changes nothing (section 3.9)."""
+SHORTENED, LEAPS = 10, 3
+"""Shortened steps in a row that wake the watchdog, and its long steps (section 3.2)."""
+
+TINY_STEP, TINY_STEPS = 2.2e-15, 10
+"""Ten units of rounding: a relative step below it changes nothing (section 3.9); how many may follow each other, while
+multipliers still converge, each by its factor of at least 0.99.
+"""
 
 
 @kernel
@@ -92,14 +102,19 @@ def regularise(data, expansion, system, factor, work, progress):
 
 @kernel
 def find_step(data, point, expansion, system, factor, step, work, progress):
-    """Newton step of the barrier problem."""
-    condense(data, point, system, progress[0].mu, progress[0].row_regularisation)
-    if not regularise(data, expansion, system, factor, work, progress):
-        return False
-    for j in range(point.r.shape[0]):
-        system.rhs[j] = point.r[j] + system.shift[j]
-    solve(data, expansion, system, factor, system.b, system.rhs, work, progress[0].regularisation, step.v, step.m,
-          progress)  # fmt: skip
+    """Newton step of the barrier problem; rows are softened for this step where refinement cannot do without."""
+    progress[0].softness = SOFTNESS
+    for _ in range(SOFTENINGS + 1):
+        condense(data, point, system, progress[0].mu, progress[0].softness)
+        if not regularise(data, expansion, system, factor, work, progress):
+            return False
+        for j in range(point.r.shape[0]):
+            system.rhs[j] = point.r[j] + system.shift[j]
+        settled = solve(data, expansion, system, factor, system.b, system.rhs, work, progress[0].regularisation, step.v,
+                        step.m, progress)  # fmt: skip
+        if settled or data.elastic[0] > 0.0:
+            break
+        progress[0].softness *= SOFTENING
     recover(data, point, expansion, point.r, step, progress[0].mu, work)
     return True
 
@@ -114,41 +129,80 @@ def is_tiny(point, step):
 
 
 @kernel
-def iterate(data, point, expansion, system, factor, step, correction, work, progress, tolerance, row_tolerance):
+def iterate(data, point, expansion, system, factor, step, correction, watch, work, progress, tolerance, row_tolerance):
     """One iteration from a measured point to the next; returns a verdict."""
-    lower_barrier(data, point, system, work, progress, tolerance)
+    if lower_barrier(data, point, system, work, progress, tolerance):
+        progress[0].watching = progress[0].shortened = 0
     if not find_step(data, point, expansion, system, factor, step, work, progress):
         return UNREGULAR
     if is_tiny(point, step) and progress[0].theta <= row_tolerance:
         progress[0].tiny_steps += 1
-        if progress[0].tiny_steps > 1 and progress[0].mu <= tolerance / 10.0:
+        if progress[0].tiny_steps > TINY_STEPS:
             return TINY
-        alpha, dual = longest_step(data, point, step, 0.99)
-        progress[0].step, progress[0].dual_step = alpha, dual
-        take(data, point.v, step.v, alpha, work.trial)
-        progress[0].cost = evaluate(data, work.trial, work.trial_r, work)
-        accept(data, point, step, work, progress)
-        if progress[0].tiny_steps > 1:
-            progress[0].mu = max(
-                tolerance / 10.0, min(BARRIER_FACTOR * progress[0].mu, progress[0].mu ** BARRIER_POWER)
-            )
-            progress[0].filter_count = 0
-            progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+        take_tiny_step(data, point, step, work, progress, tolerance)
     else:
         progress[0].tiny_steps = 0
-        found, corrected = search(data, point, expansion, system, factor, step, correction, work, progress)
-        if not found:
-            return STUCK
-        if corrected:
-            accept(data, point, correction, work, progress)
-        else:
-            accept(data, point, step, work, progress)
+        verdict = take_step(data, point, expansion, system, factor, step, correction, watch, work, progress)
+        if verdict != CONTINUE:
+            return verdict
     if not measure(data, point, expansion, system, work, progress):
         return NOT_FINITE
     if norm(point.v, point.v) > UNBOUNDED:
         return DIVERGED
     solved = progress[0].error <= tolerance and progress[0].violation <= row_tolerance
     return CONVERGED if solved else CONTINUE
+
+
+@kernel
+def take_tiny_step(data, point, step, work, progress, tolerance):
+    """Accept a step within rounding, which no line search could judge; the second in a row lowers mu (section 3.9)."""
+    progress[0].step, progress[0].dual_step = longest_step(data, point, step, 0.99)
+    take(data, point.v, step.v, progress[0].step, work.trial)
+    progress[0].cost = evaluate(data, work.trial, work.trial_r, work)
+    accept(data, point, step, work, progress)
+    if progress[0].tiny_steps > 1:
+        progress[0].mu = max(tolerance / 10.0, min(BARRIER_FACTOR * progress[0].mu, progress[0].mu ** BARRIER_POWER))
+        progress[0].filter_count = 0
+    progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+
+
+@kernel
+def take_step(data, point, expansion, system, factor, step, correction, watch, work, progress):
+    """Move by a step that the line search finds, or by a long one on watch."""
+    if progress[0].shortened >= SHORTENED:
+        progress[0].watching, progress[0].shortened = 1, 0
+        copy_point(point, watch)
+        set_reference(data, point, expansion, step, progress)
+    if progress[0].watching > 0:
+        finite, passed = leap(data, point, step, work, progress)
+        if finite and (passed or progress[0].watching < LEAPS):
+            progress[0].watching = 0 if passed else progress[0].watching + 1
+            accept(data, point, step, work, progress)
+            return CONTINUE
+        progress[0].watching = 0
+        copy_point(watch, point)
+        progress[0].cost = evaluate(data, point.v, point.r, work)
+        progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
+        measure(data, point, expansion, system, work, progress)
+        if not find_step(data, point, expansion, system, factor, step, work, progress):
+            return UNREGULAR
+    found, corrected = search(data, point, expansion, system, factor, step, correction, work, progress)
+    if not found:
+        return STUCK
+    if corrected:
+        accept(data, point, correction, work, progress)
+    else:
+        accept(data, point, step, work, progress)
+    return CONTINUE
+
+
+@kernel
+def copy_point(source, target):
+    """Copy all arrays of a point."""
+    for i in range(source.v.shape[0]):
+        target.v[i], target.zl[i], target.zu[i] = source.v[i], source.zl[i], source.zu[i]
+    for j in range(source.m.shape[0]):
+        target.m[j], target.r[j] = source.m[j], source.r[j]
 
 
 @kernel
@@ -197,7 +251,7 @@ def estimate_multipliers(data, point, expansion, system, factor, step, work, pro
     for j in range(point.m.shape[0]):
         system.D[j] = system.W[j] = system.rhs[j] = 0.0
         if j < data.kind.shape[0] and data.kind[j] != UNUSED:
-            system.W[j] = 1.0 / progress[0].row_regularisation
+            system.W[j] = 1.0 / SOFTNESS
             if data.kind[j] == INEQUALITY:  # the slack's own condition, y = zu - zl, with the same weight
                 system.D[j] = system.W[j] = 1.0
                 system.rhs[j] = point.zu[n + j] - point.zl[n + j]

@@ -20,6 +20,7 @@ from trajopt.solvers.kernels.interior_iterate import (
     CONVERGED,
     STUCK,
     accept,
+    copy_point,
     estimate_multipliers,
     measure,
 )
@@ -61,6 +62,8 @@ def begin(data, point, progress, soft, soft_point, soft_progress):
         soft_point.zl[p], soft_point.zl[q] = mu / soft_point.v[p], mu / soft_point.v[q]
         soft_point.zu[p] = soft_point.zu[q] = 0.0
     soft_progress[0].mu = mu
+    soft_progress[0].watching = soft_progress[0].shortened = soft_progress[0].blocked = soft_progress[0].blocks = 0
+    soft_progress[0].last_regularisation = 0.0
 
 
 @kernel
@@ -94,7 +97,9 @@ def may_return(data, soft_point, work, progress):
 @kernel
 def leave(data, point, soft_point, expansion, system, factor, step, work, progress):
     """Go on from the soft problem's point, with central multipliers of bounds and new ones of rows."""
+    progress[0].reference_theta, progress[0].reference_barrier = progress[0].theta, progress[0].barrier
     add_to_filter(work, progress)
+    progress[0].watching = progress[0].shortened = 0
     for i in range(point.v.shape[0]):
         point.v[i] = soft_point.v[i]
         if data.lower[i] > -math.inf:
@@ -144,7 +149,7 @@ def soft_step(data, point, expansion, system, step, saved, work, progress, toler
     Rounding can hide a fall of the barrier cost close to a solution (soft restoration; IPOPT does so, too). Returns a
     verdict as an iteration does; STUCK leaves everything as it was, but for the derivatives.
     """
-    mu = progress[0].mu
+    mu, theta = progress[0].mu, progress[0].theta
     before, last = error_of(data, point, system, progress, mu), progress[0].cost
     copy_point(point, saved)
     alpha, dual = longest_step(data, point, step, max(0.99, 1.0 - mu))
@@ -153,6 +158,7 @@ def soft_step(data, point, expansion, system, step, saved, work, progress, toler
     progress[0].step, progress[0].dual_step = alpha, dual
     accept(data, point, step, work, progress)
     better = measure(data, point, expansion, system, work, progress)
+    better = better and progress[0].theta <= max(theta, tolerance)  # or search and restoration could go in circles
     if better and error_of(data, point, system, progress, mu) <= SOFT_FALL * before:
         progress[0].barrier = progress[0].cost + barrier_value(data, point.v, mu)
         progress[0].error = error_of(data, point, system, progress, 0.0)
@@ -162,12 +168,3 @@ def soft_step(data, point, expansion, system, step, saved, work, progress, toler
     progress[0].cost = last
     measure(data, point, expansion, system, work, progress)
     return STUCK
-
-
-@kernel
-def copy_point(source, target):
-    """Copy all arrays of a point."""
-    for i in range(source.v.shape[0]):
-        target.v[i], target.zl[i], target.zu[i] = source.v[i], source.zl[i], source.zu[i]
-    for j in range(source.m.shape[0]):
-        target.m[j], target.r[j] = source.m[j], source.r[j]

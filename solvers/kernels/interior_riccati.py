@@ -30,6 +30,9 @@ REFINEMENT_ACCURACY = 1e-10
 REFINEMENTS = 10
 """At most; IPOPT's."""
 
+ROUGHNESS = 1e-5
+"""Relative residual above which a solution that cannot be refined further is poor; IPOPT's residual_ratio_singular."""
+
 
 @kernel(forceinline=True)
 def factor_in_place(L, size, first, width):
@@ -370,19 +373,23 @@ def norm(a, b):
 
 @kernel
 def solve(data, expansion, system, factor, b, r, work, delta, dz, dm, progress):
-    """Solve the system for the right-hand side -(b, r), refined; the final relative residual is left in progress."""
+    """Solve the system for the right-hand side -(b, r), refined; the final relative residual is left in progress.
+
+    Returns False where the residual stopped falling while it was large.
+    """
     sweep_back(data, expansion, system, factor, b, r, work)
     sweep_forward(data, expansion, system, factor, r, work, dz, dm)
     goal = norm(b, r)
-    best = math.inf
+    best, settled = math.inf, True
     for _ in range(REFINEMENTS):
         residual(data, expansion, system, b, r, dz, dm, delta, work.residual_z, work.residual_m)
         left = norm(work.residual_z, work.residual_m)
         if not left < best:  # the last correction made it worse: rounding, or rows that contradict each other
-            for i in range(dz.shape[0]):
+            for i in range(work.refined_z.shape[0]):
                 dz[i] -= work.refined_z[i]
             for i in range(dm.shape[0]):
                 dm[i] -= work.refined_m[i]
+            settled = best <= ROUGHNESS * goal
             break
         best = left
         size = min(norm(dz[: data.reference.shape[0]], dm), 1e6 * goal)
@@ -396,3 +403,4 @@ def solve(data, expansion, system, factor, b, r, work, delta, dz, dm, progress):
             dm[i] += work.refined_m[i]
         progress[0].refinements += 1
     progress[0].residual = best / max(goal, 1e-300)
+    return settled

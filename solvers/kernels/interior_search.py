@@ -2,9 +2,10 @@
 
 A trial point passes if it lowers the infeasibility theta (sum of all residuals) or the barrier cost phi enough, and no
 pair in the filter dominates it; where theta is small and the step promises a fall of phi, it must keep the promise
-(Armijo). If the first trial raises theta, second-order corrections aim at the residuals that it found.
+(Armijo). If the first trial raises theta, second-order corrections aim at the residuals that it found. Where the filter
+blocks one search after the other, it is emptied; where steps stay short, a watchdog (`leap`) takes a few long ones.
 
-Reference: Waechter, Biegler 2006, sections 2.3 and 2.4, with their constants.
+Reference: Waechter, Biegler 2006, sections 2.3, 2.4 and 3.2, with their constants.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ S_THETA, S_PHI, SWITCH, ARMIJO = 1.1, 2.3, 1.0, 1e-4
 CORRECTIONS, CORRECTION_GAIN = 4, 0.99
 ROUNDING = 2.2e-15
 """Ten units of rounding of phi, below which differences say nothing; the reference's section 3.1."""
+
+BLOCKS, FILTER_RESETS = 5, 5
+"""Line searches in a row that the filter alone cut short, after which it is emptied, and how often; IPOPT's."""
 
 FAILED, PASSED, PASSED_BY_ARMIJO = 0, 1, 2
 
@@ -65,9 +69,9 @@ def in_filter(work, progress, theta, phi):
 
 @kernel
 def add_to_filter(work, progress):
-    """Enter the current point with its margins; pairs that it dominates leave, or the oldest if there is no room."""
-    theta = (1.0 - GAMMA_THETA) * progress[0].theta
-    phi = progress[0].barrier - GAMMA_PHI * progress[0].theta
+    """Enter the reference with its margins; pairs that it dominates leave, or the oldest if there is no room."""
+    theta = (1.0 - GAMMA_THETA) * progress[0].reference_theta
+    phi = progress[0].reference_barrier - GAMMA_PHI * progress[0].reference_theta
     kept = 0
     first = 1 if progress[0].filter_count == FILTER_SIZE else 0
     for i in range(first, progress[0].filter_count):
@@ -80,23 +84,30 @@ def add_to_filter(work, progress):
 
 @kernel
 def judge(work, progress, alpha, theta, phi):
-    """FAILED, PASSED or PASSED_BY_ARMIJO for a trial pair."""
-    if not theta <= progress[0].theta_most or in_filter(work, progress, theta, phi):
-        return FAILED
-    now, slope = progress[0].theta, progress[0].slope
-    slack = ROUNDING * max(1.0, abs(progress[0].barrier))
+    """FAILED, PASSED or PASSED_BY_ARMIJO for a trial pair, against the reference and then the filter."""
+    now, slope = progress[0].reference_theta, progress[0].slope
+    rise = phi - progress[0].reference_barrier
+    slack = ROUNDING * max(1.0, abs(progress[0].reference_barrier))
     promising = slope < 0.0 and alpha * (-slope) ** S_PHI > SWITCH * now**S_THETA
-    if promising and now <= progress[0].theta_least:
-        return PASSED_BY_ARMIJO if phi - progress[0].barrier <= ARMIJO * alpha * slope + slack else FAILED
-    if theta <= (1.0 - GAMMA_THETA) * now or phi - progress[0].barrier <= -GAMMA_PHI * now + slack:
-        return PASSED
-    return FAILED
+    verdict = FAILED
+    if not theta <= progress[0].theta_most:
+        verdict = FAILED
+    elif promising and now <= progress[0].theta_least:
+        verdict = PASSED_BY_ARMIJO if rise <= ARMIJO * alpha * slope + slack else FAILED
+    elif theta <= (1.0 - GAMMA_THETA) * now or rise <= -GAMMA_PHI * now + slack:
+        verdict = PASSED
+    if verdict == FAILED:
+        progress[0].blocked = 0
+    elif in_filter(work, progress, theta, phi):
+        progress[0].blocked = 1
+        verdict = FAILED
+    return verdict
 
 
 @kernel
 def shortest(progress):
     """Step length below which restoration takes over (eq. 23)."""
-    theta, slope = progress[0].theta, progress[0].slope
+    theta, slope = progress[0].reference_theta, progress[0].slope
     least = GAMMA_THETA
     if slope < 0.0:
         least = min(least, GAMMA_PHI * theta / -slope)
@@ -134,13 +145,32 @@ def correct(data, point, expansion, system, factor, step, correction, work, prog
 
 
 @kernel
+def set_reference(data, point, expansion, step, progress):
+    """Make the current point the one that trials are judged against; forget the filter where it blocks all the time."""
+    progress[0].slope = directional_slope(data, point, expansion, step, progress[0].mu)
+    progress[0].reference_theta, progress[0].reference_barrier = progress[0].theta, progress[0].barrier
+    progress[0].blocks = progress[0].blocks + 1 if progress[0].blocked == 1 else 0
+    if progress[0].blocks >= BLOCKS and progress[0].filter_resets < FILTER_RESETS:
+        progress[0].filter_resets += 1
+        progress[0].filter_count = progress[0].blocks = 0
+    progress[0].blocked = 0
+
+
+@kernel
+def settle(work, progress, verdict, cost, theta, phi):
+    """Note the values of a point that passed."""
+    if verdict == PASSED:
+        add_to_filter(work, progress)
+    progress[0].cost, progress[0].theta, progress[0].barrier = cost, theta, phi
+
+
+@kernel
 def search(data, point, expansion, system, factor, step, correction, work, progress):
     """Find a step that passes; the trial point is left in the work. Returns whether one was found, and if corrected."""
     mu = progress[0].mu
     tau = max(0.99, 1.0 - mu)
-    alpha, dual = longest_step(data, point, step, tau)
-    progress[0].slope = directional_slope(data, point, expansion, step, mu)
-    progress[0].dual_step = dual
+    set_reference(data, point, expansion, step, progress)
+    alpha, progress[0].dual_step = longest_step(data, point, step, tau)
     least, first, corrected = shortest(progress), True, False
     while True:
         cost, theta, phi = try_point(data, point.v, step.v, alpha, mu, work)
@@ -152,11 +182,24 @@ def search(data, point, expansion, system, factor, step, correction, work, progr
             )
             corrected = verdict != FAILED
         if verdict != FAILED:
-            if verdict == PASSED:
-                add_to_filter(work, progress)
-            progress[0].cost, progress[0].theta, progress[0].barrier = cost, theta, phi
+            settle(work, progress, verdict, cost, theta, phi)
+            progress[0].shortened = 0 if first else progress[0].shortened + 1
             return True, corrected
         first = False
         alpha *= 0.5
         if not alpha >= least:
             return False, False
+
+
+@kernel
+def leap(data, point, step, work, progress):
+    """Take the longest step and judge it by the reference; returns whether it is finite, and whether it passed."""
+    tau = max(0.99, 1.0 - progress[0].mu)
+    alpha, progress[0].dual_step = longest_step(data, point, step, tau)
+    cost, theta, phi = try_point(data, point.v, step.v, alpha, progress[0].mu, work)
+    progress[0].step = alpha
+    if theta == math.inf:
+        return False, False
+    verdict = judge(work, progress, alpha, theta, phi)
+    settle(work, progress, verdict, cost, theta, phi)
+    return True, verdict != FAILED

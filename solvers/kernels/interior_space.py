@@ -41,10 +41,11 @@ PROGRESS = np.dtype(
         for name in (
             "mu", "cost", "theta", "barrier", "slope", "dual_error", "primal_error", "complementarity", "violation",
             "error", "regularisation", "last_regularisation", "step", "dual_step", "theta_least", "theta_most",
-            "residual", "row_regularisation",
+            "residual", "softness", "reference_theta", "reference_barrier",
         )
     ]
-    + [(name, np.int64) for name in ("filter_count", "tiny_steps", "corrections", "refinements", "factorisations")]
+    + [(name, np.int64) for name in ("filter_count", "tiny_steps", "corrections", "refinements",
+    "factorisations", "blocked", "blocks", "filter_resets", "shortened", "watching")]
 )  # fmt: skip
 """Scalars of a solve; a kernel reads and writes ``progress[0].mu``."""
 

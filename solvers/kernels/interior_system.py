@@ -119,8 +119,8 @@ def set_gradient(data, point, expansion, system):
 
 
 @kernel
-def condense(data, point, system, mu, delta_row):
-    """Fill b, sigma, D, W and shift; equalities get W = 1 / ``delta_row``."""
+def condense(data, point, system, mu, softness):
+    """Fill b, sigma, D, W and shift; equalities get W = 1 / ``softness``."""
     n, rows = system.a.shape[0], data.kind.shape[0]
     price, count = data.elastic[0], point.m.shape[0]
     for i in range(n):
@@ -145,7 +145,7 @@ def condense(data, point, system, mu, delta_row):
             system.D[j] += soft_p + soft_q
             system.shift[j] += soft_p * (price + slope_of(data, point.v, p, mu) - y)
             system.shift[j] -= soft_q * (price + slope_of(data, point.v, q, mu) + y)
-        system.W[j] = 1.0 / system.D[j] if system.D[j] > 0.0 else 1.0 / delta_row
+        system.W[j] = 1.0 / (system.D[j] if system.D[j] > 0.0 else softness)
 
 
 @kernel
@@ -298,16 +298,28 @@ def multiplier_scales(data, point):
 
 @kernel
 def infeasibility(data, point):
-    """Sum and maximum of the residuals, and the maximum in the problem's own units."""
+    """Sum and maximum of the residuals, and the maximum in the problem's own units.
+
+    Both maxima are relative to max(1, size of the limit or state), as the certificate's violations are: of a large
+    number rounding leaves no more.
+    """
     total, largest, violation = 0.0, 0.0, 0.0
     rows, count, n = data.kind.shape[0], point.m.shape[0], data.reference.shape[0]
+    nx = data.group.shape[0]
+    nz = nx + data.held.shape[0]
     for j in range(count):
         value = point.r[j]
         total += abs(value)
-        largest = max(largest, abs(value))
         if data.elastic[0] > 0.0 and (j >= rows or data.kind[j] != UNUSED):
             value -= point.v[n + rows + count + j] - point.v[n + rows + j]
-        violation = max(violation, abs(value) / data.row_scale[j] if j < rows else abs(value))
+        if j < rows:
+            size = max(abs(data.target[j]), abs(point.v[n + j]))
+            largest = max(largest, abs(point.r[j]) / max(1.0, size))
+            violation = max(violation, abs(value) / max(data.row_scale[j], size))
+        else:
+            step = (j - rows) // nx
+            size = max(1.0, abs(point.v[(step + 1) * nz + (j - rows) - step * nx]))
+            largest, violation = max(largest, abs(point.r[j]) / size), max(violation, abs(value) / size)
     return total, largest, violation
 
 
