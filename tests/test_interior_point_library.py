@@ -11,13 +11,10 @@ from trajopt.solvers.interior_point import InteriorPoint
 TELLING = 0.05
 """A stated error above this part of the optimum (or of 1) would state nothing: the comparison would be empty."""
 
-HARD = {}
+HARD = {"bioreactor-month": "restoration ends at a point that is not stationary; IPOPT meets its limit of 3000"}
 """Problems on which it fails from the default guess, and how."""
 
-OTHER_OPTIMUM = {}
-"""Problems on which it ends in another local optimum than the published one."""
-
-COARSE = {}
+COARSE = {"space-shuttle-reentry-heating": "the heating limit is exceeded between knots, by more than is priced"}
 """Problems on which one RK4 step an interval with a held control is too coarse for the certificate to tell."""
 
 
@@ -25,7 +22,7 @@ COARSE = {}
 def test_library(name):
     """Solved with the defaults, from the problem's own guess; where the optimum is published, it is reached."""
     reference = problems.reference(name)
-    solution = to.solve(problems.load(name), InteriorPoint(), max_time=20.0)
+    solution = to.solve(problems.load(name), InteriorPoint())
     if name in HARD:
         assert not solution.success
         return
@@ -34,5 +31,4 @@ def test_library(name):
         return
     certificate = solution.certificate
     assert certificate.error <= TELLING * max(1.0, abs(reference.cost)), certificate
-    away = abs(certificate.cost - reference.cost) <= reference.tolerance + certificate.error
-    assert away != (name in OTHER_OPTIMUM), (certificate.cost, reference.cost, certificate.error)
+    assert abs(certificate.cost - reference.cost) <= reference.tolerance + certificate.error, certificate
