@@ -18,7 +18,7 @@ Free times, free parameters, boundary and integral constraints become states fir
 (`trajopt.transcription.augmentation`); free entries of the initial state are variables as they are.
 
 Solved means: IPOPT's scaled optimality error E_0 is at most ``tolerance``, and no row or gap is violated by more than
-``constraint_tolerance`` in its own unit.
+``constraint_tolerance``, relative to max(1, its size).
 
 References: Waechter, Biegler, Mathematical Programming 106, 2006, whose constants are used; Vanroye et al., FATROP,
 2023; Domahidi et al., CDC 2012. Differs from the first: linear algebra, no second, looser, tolerance.
@@ -73,7 +73,7 @@ class InteriorPoint(Solver):
     tolerance
         Scaled optimality error E_0 at which the problem counts as solved; IPOPT's default.
     constraint_tolerance
-        Violation allowed, in the constraints' own units. Limits are relaxed by at most half of it (relatively 1e-8, as
+        Violation allowed, relative to max(1, size). Limits are relaxed by at most half of it (relatively 1e-8, as
         in IPOPT), so that problems whose constraints leave no interior can be solved.
     iterations
         Limit on iterations; IPOPT's default.

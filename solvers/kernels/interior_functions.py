@@ -6,10 +6,10 @@ import math
 
 from trajopt.lowering.call import call5, call6, call7, call8
 from trajopt.lowering.kernel import kernel
-from trajopt.solvers.kernels.interior_space import EQUALITY, INEQUALITY, UNUSED
+from trajopt.solvers.kernels.interior_space import EQUALITY, INEQUALITY, UNUSED, inner
 
 
-@kernel
+@inner
 def set_residual(data, v, row, value, slacks, r):
     """Residual of a row from the value of its function."""
     kind = data.kind[row]
@@ -48,7 +48,7 @@ def evaluate(data, v, r, work):
     return data.cost_scale[0] * (cost + work.cost[0])
 
 
-@kernel
+@inner
 def add_elastic(data, v, first, r):
     """Add q - p to every residual in use; p begins at ``first``."""
     count = r.shape[0]
@@ -97,7 +97,7 @@ def expand(data, point, expansion, work):
     return math.isfinite(total)
 
 
-@kernel
+@inner
 def remove_cost(data, v, s, expansion, work):
     """Leave of gradient and Hessian of stage ``s`` only what the dynamics put there."""
     nx, nu = data.group.shape[0], data.held.shape[0]
@@ -113,7 +113,7 @@ def remove_cost(data, v, s, expansion, work):
             expansion.H[(s * nz + i) * nz + j] -= work.hessian[i, j]
 
 
-@kernel
+@inner
 def expand_rows(data, point, s, expansion, work):
     """Jacobian of the rows of stage ``s``, and their curvature onto its Hessian."""
     nx, nu = data.group.shape[0], data.held.shape[0]
@@ -135,7 +135,7 @@ def expand_rows(data, point, s, expansion, work):
             expansion.H[(s * nz + i) * nz + j] += work.hessian[i, j]
 
 
-@kernel
+@inner
 def expand_end(data, point, expansion, work):
     """Gradient, Hessian and Jacobian of the end."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]

@@ -106,16 +106,13 @@ class Instance:
         y = point.m[:rows] * data.row_scale / scale
         costates = point.m[rows:].reshape(steps, nx) / scale
         zx, zu = self._split(point.zu - point.zl)
-        end = np.zeros(0) if rows == steps * nr else y[steps * nr :]
-        terminal, boundary = len(augmentation.original.model.terminal), len(augmentation.original.model.boundary)
-        integral = len(augmentation.original.model.integral)
+        model = augmentation.original.model
+        ends = np.cumsum([len(model.terminal), len(model.boundary), len(model.integral)])
+        kinds = ("terminal", "boundary", "integral", "path_end")
         return {
             "costates": np.vstack([self._first_costate(zx[0]), costates])[:, :old],
             "path": y[: steps * nr].reshape(steps, nr),
-            "terminal": end[:terminal],
-            "boundary": end[terminal : terminal + boundary],
-            "integral": end[terminal + boundary : terminal + boundary + integral],
-            "path_end": end[terminal + boundary + integral :],
+            **dict(zip(kinds, np.split(y[steps * nr :], ends), strict=True)),
             "state_bounds": zx[:, :old] / scale,
             "control_bounds": zu / scale,
         }
@@ -134,22 +131,11 @@ class Instance:
 def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxation: float, mu: float) -> Instance:
     """Arrays for a problem, at the guess moved inside its bounds.
 
-    Parameters
-    ----------
-    augmentation
-        Gives the problem without free times and the like.
-    stages
-        Its compiled functions.
-    guess
-        On the problem's own knots.
-    relaxation
-        Most by which a limit may be relaxed.
-    mu
-        First barrier parameter.
+    ``relaxation`` is the most by which a limit may be relaxed, ``mu`` the first barrier parameter.
     """
     problem = augmentation.problem
     steps, nx, nu = problem.horizon.steps, problem.nx, problem.nu
-    nz, n = nx + nu, steps * (nx + nu) + nx
+    n = steps * (nx + nu) + nx
     group, start = _initial_state(augmentation, guess)
     x, u = guess.x.copy(), guess.held()
     x[0] = start
@@ -169,12 +155,7 @@ def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxati
         lower, upper, np.ones(1), np.zeros(2), np.zeros(n), np.ones(n),
     )  # fmt: skip
     instance = _allocate(data, stages, n + rows, rows + steps * nx, names, problem.dynamics.states)
-    v = instance.point.v
-    v[:n] = np.concatenate([np.hstack([x[:-1], u]).ravel(), x[-1]])
-    v[:n] = _inside(v[:n], lower[:n], upper[:n])
-    v[: steps * nz].reshape(steps, nz)[:, nx:][:, data.held == 1] = problem.control_bounds[0][data.held == 1]
-    for copy, state in augmentation.ties:
-        v[copy] = v[state]
+    _place(instance, augmentation, x, u)
     _drop_settled_rows(instance, problem, stages, limits, 2.0 * relaxation)
     _scale(instance)
     _set_limits(instance, limits, relaxation)
@@ -182,6 +163,18 @@ def pose(augmentation: Augmentation, stages: Stages, guess: Trajectory, relaxati
     instance.progress[0]["mu"] = mu
     instance.progress[0]["step"] = np.nan
     return instance
+
+
+def _place(instance: Instance, augmentation: Augmentation, x: Array, u: Array) -> None:
+    """Put states (N+1, nx) and controls (N, nu) into the variables, inside their bounds."""
+    steps, nx, nu, _ = instance.sizes
+    data, v, n = instance.data, instance.point.v, len(instance.data.reference)
+    v[:n] = np.concatenate([np.hstack([x[:-1], u]).ravel(), x[-1]])
+    v[:n] = _inside(v[:n], data.lower[:n], data.upper[:n])
+    held = data.held == 1
+    v[: n - nx].reshape(steps, nx + nu)[:, nx:][:, held] = augmentation.problem.control_bounds[0][held]
+    for copy, state in augmentation.ties:
+        v[copy] = v[state]
 
 
 def soften(hard: Instance) -> Instance:
@@ -216,11 +209,13 @@ def soften(hard: Instance) -> Instance:
 def _vectors(size: int, count: int) -> tuple[Point, Step, Step, Point, Point]:
     """A point, two steps and two more points."""
 
-    def step() -> list[Array]:
-        return [np.zeros(size), np.zeros(count), np.zeros(size), np.zeros(size)]
+    def step() -> Step:
+        return Step(np.zeros(size), np.zeros(count), np.zeros(size), np.zeros(size))
 
-    point, saved, watch = (Point(*step(), np.zeros(count)) for _ in range(3))
-    return point, Step(*step()), Step(*step()), saved, watch
+    def point() -> Point:
+        return Point(np.zeros(size), np.zeros(count), np.zeros(size), np.zeros(size), np.zeros(count))
+
+    return point(), step(), step(), point(), point()
 
 
 def _allocate(
@@ -288,7 +283,7 @@ def _bounds(augmentation: Augmentation, group: NDArray, size: int, steps: int) -
     """Bounds of all variables; slacks get theirs later."""
     problem = augmentation.problem
     nx, nz = problem.nx, problem.nx + problem.nu
-    sides = []
+    sides, aimed = [], _aimed_at(problem)
     for side, infinite in ((0, -np.inf), (1, np.inf)):
         state, control = problem.state_bounds[side].copy(), problem.control_bounds[side].copy()
         state[problem.state_bounds[0] == problem.state_bounds[1]] = infinite
@@ -297,7 +292,7 @@ def _bounds(augmentation: Augmentation, group: NDArray, size: int, steps: int) -
         state[list(augmentation.constants)] = infinite  # they hold at the start, hence everywhere
         bound = np.full(size, infinite)
         bound[: steps * nz] = np.tile(np.concatenate([state, control]), steps)
-        state[_aimed_at(problem)] = infinite  # the target says it already, and leaves a barrier no room
+        state[aimed] = infinite  # the target says it already, and leaves a barrier no room
         bound[steps * nz : steps * nz + nx] = state
         bound[:nx] = first
         sides.append(bound)
@@ -307,13 +302,21 @@ def _bounds(augmentation: Augmentation, group: NDArray, size: int, steps: int) -
 def _aimed_at(problem: Problem) -> list[int]:
     """States of which a terminal constraint prescribes the final value, within their bounds."""
     rows, (lower, upper) = problem.model.terminal, problem.state_bounds
-    found = []
-    for row in np.flatnonzero(rows.lower == rows.upper):
-        for state in range(problem.nx):
-            inside = lower[state] <= rows.lower[row] <= upper[state]
-            if inside and ca.is_equal(rows.expression[int(row)], problem.model.x[state]):
-                found.append(state)
-    return found
+    pairs = problem.model.__dict__.setdefault("_terminal_states", None)
+    if pairs is None:  # kept with the model, for comparing expressions takes longer than an iteration
+        x = problem.model.x
+        pairs = [
+            (row, state)
+            for row in range(len(rows))
+            for state in range(problem.nx)
+            if ca.is_equal(rows.expression[row], x[state])
+        ]
+        problem.model.__dict__["_terminal_states"] = pairs
+    return [
+        state
+        for row, state in pairs
+        if rows.lower[row] == rows.upper[row] and lower[state] <= rows.lower[row] <= upper[state]
+    ]
 
 
 def _relax(lower: Array, upper: Array, most: float) -> None:
@@ -341,8 +344,12 @@ def _drop_settled_rows(instance: Instance, problem: Problem, stages: Stages, lim
     nx, nu = len(data.group), len(data.held)
     v = instance.point.v
     values = stages.code.evaluate("path", v[:nx], v[nx : nx + nu], data.times[0], data.parameters)[0].ravel()
+    kept = problem.model.__dict__
+    if "_uncontrolled" not in kept:
+        rows = range(len(model.path))
+        kept["_uncontrolled"] = [not ca.depends_on(model.path.expression[row], model.u) for row in rows]
     for place, row in enumerate(data.path_rows):
-        settled = row >= len(model.path) or not ca.depends_on(model.path.expression[int(row)], model.u)
+        settled = row >= len(model.path) or kept["_uncontrolled"][row]
         if settled and limits[0, place] - tolerance <= values[row] <= limits[1, place] + tolerance:
             data.kind[place] = UNUSED
 

@@ -9,9 +9,10 @@ import math
 
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_functions import evaluate, expand
-from trajopt.solvers.kernels.interior_riccati import factorise, norm, solve
+from trajopt.solvers.kernels.interior_refinement import norm, solve
+from trajopt.solvers.kernels.interior_riccati import factorise
 from trajopt.solvers.kernels.interior_search import leap, search, set_reference, take
-from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED
+from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED, inner
 from trajopt.solvers.kernels.interior_system import (
     barrier_value,
     condense,
@@ -53,7 +54,7 @@ multipliers still converge, each by its factor of at least 0.99.
 """
 
 
-@kernel
+@inner
 def measure(data, point, expansion, system, work, progress):
     """Derivatives and errors at the current point; False unless finite."""
     if not expand(data, point, expansion, work):
@@ -65,7 +66,7 @@ def measure(data, point, expansion, system, work, progress):
     return math.isfinite(progress[0].error)
 
 
-@kernel
+@inner
 def lower_barrier(data, point, system, work, progress, tolerance):
     """Lower mu while the barrier problem is solved well enough for it, and then empty the filter."""
     least = tolerance / 10.0
@@ -82,7 +83,7 @@ def lower_barrier(data, point, system, work, progress, tolerance):
     return lowered
 
 
-@kernel
+@inner(inline="always")
 def regularise(data, expansion, system, factor, work, progress):
     """Factor with the least delta of algorithm IC that gives the right inertia; False if none does."""
     progress[0].factorisations += 1
@@ -100,7 +101,7 @@ def regularise(data, expansion, system, factor, work, progress):
     return False
 
 
-@kernel
+@inner
 def find_step(data, point, expansion, system, factor, step, work, progress):
     """Newton step of the barrier problem; rows are softened for this step where refinement cannot do without."""
     progress[0].softness = SOFTNESS
@@ -119,7 +120,7 @@ def find_step(data, point, expansion, system, factor, step, work, progress):
     return True
 
 
-@kernel
+@inner
 def is_tiny(point, step):
     """Whether a step changes no variable beyond rounding."""
     largest = 0.0
@@ -153,7 +154,7 @@ def iterate(data, point, expansion, system, factor, step, correction, watch, wor
     return CONVERGED if solved else CONTINUE
 
 
-@kernel
+@inner(inline="always")
 def take_tiny_step(data, point, step, work, progress, tolerance):
     """Accept a step within rounding, which no line search could judge; the second in a row lowers mu (section 3.9)."""
     progress[0].step, progress[0].dual_step = longest_step(data, point, step, 0.99)
@@ -166,7 +167,7 @@ def take_tiny_step(data, point, step, work, progress, tolerance):
     progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
 
 
-@kernel
+@inner(inline="always")
 def take_step(data, point, expansion, system, factor, step, correction, watch, work, progress):
     """Move by a step that the line search finds, or by a long one on watch."""
     if progress[0].shortened >= SHORTENED:
@@ -196,7 +197,7 @@ def take_step(data, point, expansion, system, factor, step, correction, watch, w
     return CONTINUE
 
 
-@kernel
+@inner
 def copy_point(source, target):
     """Copy all arrays of a point."""
     for i in range(source.v.shape[0]):
@@ -205,7 +206,7 @@ def copy_point(source, target):
         target.m[j], target.r[j] = source.m[j], source.r[j]
 
 
-@kernel
+@inner
 def accept(data, point, step, work, progress):
     """Move to the trial point."""
     for i in range(point.v.shape[0]):
@@ -233,7 +234,7 @@ def start(data, point, expansion, system, factor, step, work, progress):
     return math.isfinite(progress[0].barrier)
 
 
-@kernel
+@inner
 def estimate_multipliers(data, point, expansion, system, factor, step, work, progress):
     """Multipliers that minimise the gradient of the Lagrangian; the Newton system with an identity in H's place."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]

@@ -19,22 +19,12 @@ from __future__ import annotations
 
 import math
 
-from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.box_qp import solve_factored
-from trajopt.solvers.kernels.interior_space import FIXED
+from trajopt.solvers.kernels.interior_space import FIXED, inner
 from trajopt.solvers.kernels.rows import combine_rows
 
-REFINEMENT_ACCURACY = 1e-10
-"""Residual of the Newton system at which refinement ends, relative to its right-hand side; IPOPT's."""
 
-REFINEMENTS = 10
-"""At most; IPOPT's."""
-
-ROUGHNESS = 1e-5
-"""Relative residual above which a solution that cannot be refined further is poor; IPOPT's residual_ratio_singular."""
-
-
-@kernel(forceinline=True)
+@inner(forceinline=True)
 def factor_in_place(L, size, first, width):
     """Cholesky factor of the leading block of a row-major matrix at ``first`` of a flat array, over its lower triangle.
 
@@ -56,7 +46,7 @@ def factor_in_place(L, size, first, width):
     return True
 
 
-@kernel
+@inner
 def add_rows(Q, W, first_row, C, first_entry, rows, width, WC):
     """Add C'WC to the lower triangle of Q (at its own row length), for rows from ``first_row`` of W."""
     for j in range(rows):
@@ -68,7 +58,7 @@ def add_rows(Q, W, first_row, C, first_entry, rows, width, WC):
         combine_rows(Q, i * length, 1.0, Q, i * length, 1.0, WC, i, stride, C, first_entry, width, rows, i + 1)
 
 
-@kernel
+@inner
 def soften(P, k, D, first, work):
     """P[k] becomes P~ for the gap before knot ``k``, whose D begins at ``first``; False unless I + M > 0."""
     nx = P.shape[1]
@@ -96,7 +86,7 @@ def soften(P, k, D, first, work):
     return True
 
 
-@kernel
+@inner
 def factor_end(data, expansion, system, factor, work, delta):
     """Value Hessian at the last knot."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -112,7 +102,7 @@ def factor_end(data, expansion, system, factor, work, delta):
             factor.P[steps, i, j] = factor.P[steps, j, i] = Q[i, j]
 
 
-@kernel
+@inner
 def hold(data, Q):
     """Take the rows and columns of controls without freedom out of the system."""
     nx, nu = data.group.shape[0], data.held.shape[0]
@@ -125,7 +115,7 @@ def hold(data, Q):
             Q[nx + i, nx + i] = 1.0
 
 
-@kernel
+@inner
 def factor_stage(data, s, expansion, system, factor, work, delta):
     """Gains and value Hessian of stage ``s``; False unless Q_uu is positive definite."""
     nx, nu, nr = data.group.shape[0], data.held.shape[0], data.path_rows.shape[0]
@@ -160,7 +150,7 @@ def factor_stage(data, s, expansion, system, factor, work, delta):
     return True
 
 
-@kernel
+@inner
 def factorise(data, expansion, system, factor, work, delta):
     """Factor the system with ``delta`` on the diagonal of H; False unless its inertia is right."""
     steps, nx, rows = data.times.shape[0], data.group.shape[0], data.kind.shape[0]
@@ -185,7 +175,7 @@ def factorise(data, expansion, system, factor, work, delta):
     return factor_in_place(L0.reshape(nx * nx), count, 0, nx)
 
 
-@kernel
+@inner
 def row_forces(data, first_row, first_entry, rows, width, W, r, C, out):
     """Add C'W r to ``out``."""
     for j in range(rows):
@@ -195,7 +185,7 @@ def row_forces(data, first_row, first_entry, rows, width, W, r, C, out):
                 out[i] += force * C[first_entry + j * width + i]
 
 
-@kernel
+@inner
 def sweep_back(data, expansion, system, factor, b, r, work):
     """Linear terms k and p of the recursion for the right-hand side (b, r)."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -228,7 +218,7 @@ def sweep_back(data, expansion, system, factor, b, r, work):
         combine_rows(work.p, s * nx, 1.0, q, 0, 1.0, q, nx, 1, factor.K, s * nu * nx, nx, nu, nx)
 
 
-@kernel
+@inner
 def move_start(data, factor, work, dz):
     """Best step of the free initial state."""
     nx = data.group.shape[0]
@@ -246,7 +236,7 @@ def move_start(data, factor, work, dz):
         dz[i] = start[data.group[i]] if data.group[i] != FIXED else 0.0
 
 
-@kernel
+@inner
 def sweep_forward(data, expansion, system, factor, r, work, dz, dm):
     """Step dz and multipliers dm = (dy, dl) from the linear terms."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -279,128 +269,10 @@ def sweep_forward(data, expansion, system, factor, r, work, dz, dm):
         dm[row] = row_multiplier(row, steps * nr * nz + j * nx, steps * nz, nx, system, expansion.C, r, dz)
 
 
-@kernel(forceinline=True)
+@inner(forceinline=True)
 def row_multiplier(row, entry, first, width, system, C, r, dz):
     """W (C dz + r) of one row."""
     value = r[row]
     for i in range(width):
         value += C[entry + i] * dz[first + i]
     return system.W[row] * value
-
-
-@kernel
-def linearise(data, expansion, r, dz, out):
-    """Rows and gaps after a step to first order: r + C dz, and r + F dz - dx+."""
-    steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
-    nz, nr, ne, rows = nx + nu, data.path_rows.shape[0], data.end_rows.shape[0], data.kind.shape[0]
-    F, C = expansion.F, expansion.C
-    for s in range(steps + 1):
-        width, x = nz if s < steps else nx, s * nz
-        if s < steps:
-            for i in range(nx):
-                row, gap = (s * nx + i) * nz, rows + s * nx + i
-                value = r[gap] - dz[x + nz + i]
-                for j in range(nz):
-                    value += F[row + j] * dz[x + j]
-                out[gap] = value
-        for j in range(nr if s < steps else ne):
-            row, entry = s * nr + j, (s * nr + j) * nz if s < steps else steps * nr * nz + j * nx
-            value = r[row]
-            for i in range(width):
-                value += C[entry + i] * dz[x + i]
-            out[row] = value
-
-
-@kernel
-def residual(data, expansion, system, b, r, dz, dm, delta, out_z, out_m):
-    """What (dz, dm) leaves of the system whose right-hand side is -(b, r): its left side plus (b, r)."""
-    steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
-    nz, nr, ne, rows = nx + nu, data.path_rows.shape[0], data.end_rows.shape[0], data.kind.shape[0]
-    H, F, C = expansion.H, expansion.F, expansion.C
-    linearise(data, expansion, r, dz, out_m)
-    for j in range(out_m.shape[0]):
-        out_m[j] -= system.D[j] * dm[j]
-    for s in range(steps + 1):
-        width = nz if s < steps else nx
-        x, gap, block = s * nz, rows + s * nx, s * nz * nz
-        for i in range(width):
-            value = b[x + i] + (system.sigma[x + i] + delta) * dz[x + i]
-            for j in range(width):
-                value += H[block + i * width + j] * dz[x + j]
-            if i < nx and s > 0:
-                value -= dm[gap - nx + i]
-            out_z[x + i] = value
-        if s < steps:
-            for i in range(nx):
-                for j in range(nz):
-                    out_z[x + j] += F[(s * nx + i) * nz + j] * dm[gap + i]
-        for j in range(nr if s < steps else ne):
-            row, entry = s * nr + j, (s * nr + j) * nz if s < steps else steps * nr * nz + j * nx
-            for i in range(width):
-                out_z[x + i] += C[entry + i] * dm[row]
-    project(data, out_z)
-
-
-@kernel
-def project(data, gradient):
-    """Take out of a gradient what fixed entries cannot follow; entries that move as one show their sum, once."""
-    steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
-    nz = nx + nu
-    for i in range(nx):
-        if data.group[i] == FIXED:
-            gradient[i] = 0.0
-        for j in range(i):
-            if data.group[i] != FIXED and data.group[j] == data.group[i]:
-                gradient[j] += gradient[i]
-                gradient[i] = 0.0
-                break
-    for i in range(nu):
-        if data.held[i] == 1:
-            for s in range(steps):
-                gradient[s * nz + nx + i] = 0.0
-
-
-@kernel
-def norm(a, b):
-    """Largest absolute entry of two vectors."""
-    largest = 0.0
-    for value in a:
-        largest = max(largest, abs(value))
-    for value in b:
-        largest = max(largest, abs(value))
-    return largest
-
-
-@kernel
-def solve(data, expansion, system, factor, b, r, work, delta, dz, dm, progress):
-    """Solve the system for the right-hand side -(b, r), refined; the final relative residual is left in progress.
-
-    Returns False where the residual stopped falling while it was large.
-    """
-    sweep_back(data, expansion, system, factor, b, r, work)
-    sweep_forward(data, expansion, system, factor, r, work, dz, dm)
-    goal = norm(b, r)
-    best, settled = math.inf, True
-    for _ in range(REFINEMENTS):
-        residual(data, expansion, system, b, r, dz, dm, delta, work.residual_z, work.residual_m)
-        left = norm(work.residual_z, work.residual_m)
-        if not left < best:  # the last correction made it worse: rounding, or rows that contradict each other
-            for i in range(work.refined_z.shape[0]):
-                dz[i] -= work.refined_z[i]
-            for i in range(dm.shape[0]):
-                dm[i] -= work.refined_m[i]
-            settled = best <= ROUGHNESS * goal
-            break
-        best = left
-        size = min(norm(dz[: data.reference.shape[0]], dm), 1e6 * goal)
-        if left <= REFINEMENT_ACCURACY * (size + goal):
-            break
-        sweep_back(data, expansion, system, factor, work.residual_z, work.residual_m, work)
-        sweep_forward(data, expansion, system, factor, work.residual_m, work, work.refined_z, work.refined_m)
-        for i in range(work.refined_z.shape[0]):
-            dz[i] += work.refined_z[i]
-        for i in range(dm.shape[0]):
-            dm[i] += work.refined_m[i]
-        progress[0].refinements += 1
-    progress[0].residual = best / max(goal, 1e-300)
-    return settled

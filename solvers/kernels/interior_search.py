@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import math
 
-from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_functions import evaluate
-from trajopt.solvers.kernels.interior_riccati import solve
-from trajopt.solvers.kernels.interior_space import FILTER_SIZE
+from trajopt.solvers.kernels.interior_refinement import solve
+from trajopt.solvers.kernels.interior_space import FILTER_SIZE, inner
 from trajopt.solvers.kernels.interior_system import barrier_value, directional_slope, longest_step, recover
 
 GAMMA_THETA, GAMMA_PHI, GAMMA_ALPHA = 1e-5, 1e-5, 0.05
@@ -30,7 +29,7 @@ BLOCKS, FILTER_RESETS = 5, 5
 FAILED, PASSED, PASSED_BY_ARMIJO = 0, 1, 2
 
 
-@kernel
+@inner
 def take(data, v, step, alpha, trial):
     """The point v + alpha step, kept off its bounds against rounding."""
     for i in range(v.shape[0]):
@@ -43,7 +42,7 @@ def take(data, v, step, alpha, trial):
         trial[i] = value
 
 
-@kernel
+@inner
 def try_point(data, v, step, alpha, mu, work):
     """Value a trial point, left in the work; returns its cost, theta and phi, infinite unless finite."""
     take(data, v, step, alpha, work.trial)
@@ -57,7 +56,7 @@ def try_point(data, v, step, alpha, mu, work):
     return cost, theta, phi
 
 
-@kernel
+@inner
 def in_filter(work, progress, theta, phi):
     """Whether some pair in the filter dominates this one."""
     slack = ROUNDING * max(1.0, abs(phi))
@@ -67,7 +66,7 @@ def in_filter(work, progress, theta, phi):
     return dominated
 
 
-@kernel
+@inner
 def add_to_filter(work, progress):
     """Enter the reference with its margins; pairs that it dominates leave, or the oldest if there is no room."""
     theta = (1.0 - GAMMA_THETA) * progress[0].reference_theta
@@ -82,7 +81,7 @@ def add_to_filter(work, progress):
     progress[0].filter_count = kept + 1
 
 
-@kernel
+@inner
 def judge(work, progress, alpha, theta, phi):
     """FAILED, PASSED or PASSED_BY_ARMIJO for a trial pair, against the reference and then the filter."""
     now, slope = progress[0].reference_theta, progress[0].slope
@@ -104,7 +103,7 @@ def judge(work, progress, alpha, theta, phi):
     return verdict
 
 
-@kernel
+@inner
 def shortest(progress):
     """Step length below which restoration takes over (eq. 23)."""
     theta, slope = progress[0].reference_theta, progress[0].slope
@@ -116,7 +115,7 @@ def shortest(progress):
     return GAMMA_ALPHA * least
 
 
-@kernel
+@inner(inline="always")
 def correct(data, point, expansion, system, factor, step, correction, work, progress, alpha, theta, tau):
     """Second-order corrections of a first trial that raised theta; returns verdict, cost, theta and phi."""
     mu, count = progress[0].mu, point.r.shape[0]
@@ -144,7 +143,7 @@ def correct(data, point, expansion, system, factor, step, correction, work, prog
     return FAILED, math.inf, math.inf, math.inf
 
 
-@kernel
+@inner
 def set_reference(data, point, expansion, step, progress):
     """Make the current point the one that trials are judged against; forget the filter where it blocks all the time."""
     progress[0].slope = directional_slope(data, point, expansion, step, progress[0].mu)
@@ -156,7 +155,7 @@ def set_reference(data, point, expansion, step, progress):
     progress[0].blocked = 0
 
 
-@kernel
+@inner
 def settle(work, progress, verdict, cost, theta, phi):
     """Note the values of a point that passed."""
     if verdict == PASSED:
@@ -164,7 +163,7 @@ def settle(work, progress, verdict, cost, theta, phi):
     progress[0].cost, progress[0].theta, progress[0].barrier = cost, theta, phi
 
 
-@kernel
+@inner(inline="always")
 def search(data, point, expansion, system, factor, step, correction, work, progress):
     """Find a step that passes; the trial point is left in the work. Returns whether one was found, and if corrected."""
     mu = progress[0].mu
@@ -191,7 +190,7 @@ def search(data, point, expansion, system, factor, step, correction, work, progr
             return False, False
 
 
-@kernel
+@inner
 def leap(data, point, step, work, progress):
     """Take the longest step and judge it by the reference; returns whether it is finite, and whether it passed."""
     tau = max(0.99, 1.0 - progress[0].mu)

@@ -21,10 +21,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.shooting import Functions
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+inner = kernel(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""`kernel` for functions that only other kernels call.
+
+What Python would need in order to call them takes a third of the time that the method takes to compile. Large functions
+that are called from one place are moreover inlined before they are compiled, once instead of twice.
+"""
 
 UNUSED, EQUALITY, INEQUALITY = 0, 1, 2
 """Kinds of rows."""

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 
-from trajopt.lowering.kernel import kernel
-from trajopt.solvers.kernels.interior_riccati import linearise, project
-from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED
+from trajopt.solvers.kernels.interior_refinement import linearise, project
+from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED, inner
 
 DAMPING = 1e-5
 """kappa_d of the reference, section 3.7."""
@@ -29,7 +28,7 @@ LARGE_MULTIPLIERS = 100.0
 """s_max of the reference, eq. 6: mean multiplier from which errors are measured relative to the mean."""
 
 
-@kernel(forceinline=True)
+@inner(forceinline=True)
 def slope_of(data, v, i, mu):
     """Derivative of the barrier by variable ``i``."""
     lower, upper = data.lower[i], data.upper[i]
@@ -45,7 +44,7 @@ def slope_of(data, v, i, mu):
     return slope
 
 
-@kernel(forceinline=True)
+@inner(forceinline=True)
 def stiffness(data, point, i):
     """Sigma of variable ``i``."""
     sigma = 0.0
@@ -56,7 +55,7 @@ def stiffness(data, point, i):
     return sigma
 
 
-@kernel
+@inner
 def barrier_value(data, v, mu):
     """Barrier terms, with the elastic cost in restoration; infinite outside the bounds."""
     total, damping = 0.0, 0.0
@@ -77,7 +76,7 @@ def barrier_value(data, v, mu):
     return mu * (total + DAMPING * damping) + elastic_cost(data, v)
 
 
-@kernel
+@inner
 def elastic_cost(data, v):
     """Price of the elastic variables, and the distance from the reference."""
     price, weight = data.elastic[0], data.elastic[1]
@@ -92,7 +91,7 @@ def elastic_cost(data, v):
     return price * total + 0.5 * weight * distance
 
 
-@kernel
+@inner
 def set_gradient(data, point, expansion, system):
     """Gradient of the Lagrangian by z without bounds, into ``system.a``."""
     steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
@@ -118,7 +117,7 @@ def set_gradient(data, point, expansion, system):
     project(data, a)
 
 
-@kernel
+@inner
 def condense(data, point, system, mu, softness):
     """Fill b, sigma, D, W and shift; equalities get W = 1 / ``softness``."""
     n, rows = system.a.shape[0], data.kind.shape[0]
@@ -148,7 +147,7 @@ def condense(data, point, system, mu, softness):
         system.W[j] = 1.0 / (system.D[j] if system.D[j] > 0.0 else softness)
 
 
-@kernel
+@inner
 def recover(data, point, expansion, r, step, mu, work):
     """Steps of slacks, elastic variables and multipliers of bounds, from those of z and m; ``r`` are the residuals.
 
@@ -171,7 +170,7 @@ def recover(data, point, expansion, r, step, mu, work):
             step.zu[i] = (mu + point.zu[i] * step.v[i]) / (data.upper[i] - point.v[i]) - point.zu[i]
 
 
-@kernel
+@inner
 def recover_elastic(data, point, j, step, mu, left):
     """Steps of slack and elastic variables of one row: ds + dp - dq = left."""
     n, rows, count = data.reference.shape[0], data.kind.shape[0], point.m.shape[0]
@@ -196,7 +195,7 @@ def recover_elastic(data, point, j, step, mu, left):
         step.v[n + j] = ds
 
 
-@kernel
+@inner
 def directional_slope(data, point, expansion, step, mu):
     """Derivative of the barrier problem's cost along a step."""
     n, price = data.reference.shape[0], data.elastic[0]
@@ -213,7 +212,7 @@ def directional_slope(data, point, expansion, step, mu):
     return total
 
 
-@kernel
+@inner
 def longest_step(data, point, step, tau):
     """Fractions of a step in v, and in the multipliers, that keep a distance 1 - ``tau`` to every bound."""
     primal, dual = 1.0, 1.0
@@ -231,7 +230,7 @@ def longest_step(data, point, step, tau):
     return primal, dual
 
 
-@kernel
+@inner
 def move_multipliers(data, point, step, primal, dual, mu):
     """Apply the steps of all multipliers; those of bounds stay within a factor of mu over their distance (eq. 16)."""
     for j in range(point.m.shape[0]):
@@ -245,7 +244,7 @@ def move_multipliers(data, point, step, primal, dual, mu):
             point.zu[i] = max(min(point.zu[i] + dual * step.zu[i], RESET * centre), centre / RESET)
 
 
-@kernel
+@inner
 def dual_infeasibility(data, point, system):
     """Largest entry of the gradient of the Lagrangian by every variable."""
     n, rows, count = system.a.shape[0], data.kind.shape[0], point.m.shape[0]
@@ -264,7 +263,7 @@ def dual_infeasibility(data, point, system):
     return largest
 
 
-@kernel
+@inner
 def complementarity(data, point, mu):
     """Largest deviation of multiplier times distance from mu."""
     largest = 0.0
@@ -276,7 +275,7 @@ def complementarity(data, point, mu):
     return largest
 
 
-@kernel
+@inner
 def multiplier_scales(data, point):
     """s_d and s_c of the reference, eq. 6."""
     rows, bounds, count, used = 0.0, 0.0, 0, 0
@@ -296,7 +295,7 @@ def multiplier_scales(data, point):
     ) / LARGE_MULTIPLIERS
 
 
-@kernel
+@inner
 def infeasibility(data, point):
     """Sum and maximum of the residuals, and the maximum in the problem's own units.
 
@@ -323,7 +322,7 @@ def infeasibility(data, point):
     return total, largest, violation
 
 
-@kernel
+@inner
 def error_of(data, point, system, progress, mu):
     """E_mu of the reference, eq. 5; its three parts, unscaled, are left in progress."""
     scale_dual, scale_centre = multiplier_scales(data, point)
