@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import SIMULATION, Outcome, Solver
 from trajopt.solvers.kernels import ddp, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -88,16 +88,7 @@ class DifferentialDynamicProgramming(Solver, ABC):
     largest_penalty: float = 1e8
     shortest_step: float = 2.0**-10
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(
-        {
-            Feature.CONTINUOUS_TIME,
-            Feature.DISCRETE_TIME,
-            Feature.CONTROL_BOUNDS,
-            Feature.STATE_BOUNDS,
-            Feature.PATH_CONSTRAINTS,
-            Feature.TERMINAL_CONSTRAINTS,
-        }
-    )
+    handles: ClassVar[frozenset[Feature]] = SIMULATION
     second_order: ClassVar[bool]
 
     def __post_init__(self) -> None:

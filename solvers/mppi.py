@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import SIMULATION, Outcome, Solver
 from trajopt.solvers.kernels import sampling, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -115,16 +115,7 @@ class MPPI(Solver):
     seed: int = 0
     threads: int | None = None
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(
-        {
-            Feature.CONTINUOUS_TIME,
-            Feature.DISCRETE_TIME,
-            Feature.CONTROL_BOUNDS,
-            Feature.STATE_BOUNDS,
-            Feature.PATH_CONSTRAINTS,
-            Feature.TERMINAL_CONSTRAINTS,
-        }
-    )
+    handles: ClassVar[frozenset[Feature]] = SIMULATION
 
     def __post_init__(self) -> None:
         names = ", ".join(INTEGRATORS)

@@ -17,6 +17,18 @@ from trajopt.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
+SIMULATION = frozenset(
+    {
+        Feature.CONTINUOUS_TIME,
+        Feature.DISCRETE_TIME,
+        Feature.CONTROL_BOUNDS,
+        Feature.STATE_BOUNDS,
+        Feature.PATH_CONSTRAINTS,
+        Feature.TERMINAL_CONSTRAINTS,
+    }
+)
+"""What solvers handle that roll the stages out from a fixed initial state, over fixed times, with fixed parameters."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
