@@ -1,21 +1,38 @@
-"""The README's Python snippets run as they stand, one after the other, in one namespace."""
+"""The Python snippets of the README and of the guides run as they stand, one after the other, in one namespace."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
+import matplotlib as mpl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+
+
+def run_snippets(page: Path) -> dict:
+    snippets = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert snippets
+    namespace: dict = {}
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), namespace)  # our own documentation
+    return namespace
 
 
 def test_snippets_run(tmp_path, monkeypatch, capsys):
-    """What a reader copies works, and prints what the comments beside it say."""
+    """What a reader of the README copies works, and prints what the comments beside it say."""
     monkeypatch.chdir(tmp_path)
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(snippets) >= 3
-    namespace: dict = {}
-    for snippet in snippets:
-        exec(compile(snippet, str(README), "exec"), namespace)  # our own documentation
+    namespace = run_snippets(ROOT / "README.md")
     printed = capsys.readouterr().out
     assert "The solver met its tolerances." in printed
     assert namespace["solution"].certified
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_guide_runs(page, tmp_path, monkeypatch):
+    """What a reader of a guide copies works, and what its snippets assert holds."""
+    monkeypatch.chdir(tmp_path)
+    mpl.use("agg")
+    run_snippets(page)
