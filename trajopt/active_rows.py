@@ -18,9 +18,6 @@ from trajopt.violations import Measurement, Rows
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-LABOUR = 5e8
-"""Most operations for the dense least squares over rows and variables, about a second: the most rows^2 x variables."""
-
 
 @dataclass(frozen=True, eq=False)
 class Pressing:
@@ -85,8 +82,6 @@ class ActiveRows:
         (P,) whether a row along the way depends on the control.
     path_row
         (P,) its number among the stacked path constraints; -1 for a state bound.
-    left_out
-        How many rows along the way there were too many.
     """
 
     functionals: Functionals
@@ -97,7 +92,6 @@ class ActiveRows:
     knots: Indices
     mixed: NDArray[np.bool_]
     path_row: Indices
-    left_out: int
 
 
 def find_active_rows(
@@ -106,8 +100,7 @@ def find_active_rows(
 ) -> ActiveRows:  # fmt: skip
     """Collect the cost and every row within ``tolerance`` of its limit at knots and midpoints.
 
-    Bounds on decision variables themselves (controls, free initial states, times, parameters) are not among them. Too
-    many rows along the way are thinned out evenly.
+    Bounds on decision variables themselves (controls, free initial states, times, parameters) are not among them.
     """
     kinds = (found.terminal, found.boundary, found.integral)
     ends = [Pressing.of(rows.values, rows.lower, rows.upper, tolerance) for rows in kinds]
@@ -117,10 +110,6 @@ def find_active_rows(
     along = _along(found.path, places, places.path, tolerance)
     # With a held control the left limit at a knot is a row of its own only if the control shows in it.
     along = along.take(~places.left[along.place] | mixed[along.index])
-    total, allowed = state.place.size + along.place.size, max(10, int(np.sqrt(LABOUR / max(1, decisions.size))))
-    if total > allowed:
-        stride = -(-total // allowed)
-        state, along = (some.take(np.arange(0, some.place.size, stride)) for some in (state, along))
     points = _point_rows(problem, trajectory, parameters, path, found.state, decisions, places, state, along)
     everything, rows = [*ends, state, along], [*kinds, found.state, found.path]
     kind = [np.full(some.place.size, number) for number, some in enumerate(everything)]
@@ -134,7 +123,6 @@ def find_active_rows(
         places.knots[place],
         np.concatenate([np.zeros(state.place.size, bool), mixed[along.index]]),
         np.concatenate([np.full(state.place.size, -1), along.index]),
-        total - place.size,
     )
 
 

@@ -66,19 +66,14 @@ def check_optimality(
             )
         except np.linalg.LinAlgError:
             return unavailable
-    remarks = [f"The gap leaves out control {name!r}, which nothing limits." for name in left_out]
-    if active.left_out:
-        remarks.append(
-            f"Multipliers were sought for some of the active rows only, {active.left_out} being left out: the "
-            "stationarity may be too large."
-        )
+    remarks = tuple(f"The gap leaves out control {name!r}, which nothing limits." for name in left_out)
     return Optimality(
         state.value,
         state.costates[path.steps.first],
         _by_name(trajectory, found, active, decisions, state),
         gap,
         float(np.abs(state.nu) @ _farthest(problem, found, active)),
-        tuple(remarks),
+        remarks,
     )
 
 

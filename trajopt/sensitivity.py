@@ -13,7 +13,8 @@ the costates on the way. Discrete dynamics are the special case in which the map
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import casadi as ca
 import numpy as np
@@ -153,6 +154,20 @@ class Functionals:
     by_running: Array
     by_static: Array
     points: PointRows
+
+    def split(self, length: int) -> Iterator[Functionals]:
+        """Give the functionals of the ends, then those at points by themselves, at most ``length`` at once."""
+        every, points = fields(PointRows), self.points
+
+        def take(ends: slice, some: slice) -> Functionals:
+            chosen = PointRows(*(getattr(points, column.name)[some] for column in every))
+            return Functionals(
+                self.by_final[ends], self.by_initial[ends], self.by_running[ends], self.by_static[ends], chosen
+            )
+
+        yield take(slice(None), slice(0))
+        for begin in range(0, points.step.size, length):
+            yield take(slice(0), slice(begin, begin + length))
 
     def weighted(self, weights: Array) -> Functionals:
         """Return the one functional sum_r weights[r] * functional r; its parts at points remain points."""

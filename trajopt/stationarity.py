@@ -14,8 +14,7 @@ initial states (r_i over max(tolerance, |cost|, its direct parts)), are combined
 leaves a given H_u(t) its number, and an exact optimum among the controls of the same parametrisation has zero.
 
 Rows count as active within a tolerance; to each multiplier its row's slack is added as a residual of complementarity.
-All this is piecewise quadratic and convex in nu. A Newton method on the set of counting components finds its minimum;
-should it stop early, the residual is too large, never too small.
+All this is piecewise quadratic and convex in nu; `trajopt.multiplier_program` finds its minimum.
 """
 
 from __future__ import annotations
@@ -24,21 +23,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
 
 from trajopt.active_rows import ActiveRows, Pressing
 from trajopt.horizon import Free
+from trajopt.multiplier_program import count_components, least_residual
 from trajopt.problem import Problem
-from trajopt.sensitivity import Decisions, Linearisation
+from trajopt.sensitivity import Decisions, Functionals, Linearisation
 from trajopt.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
-_REGULARISATION = 1e-8
-"""Least weight on the size of scaled multipliers: settles dependent rows, and moves the residual by rounding alone."""
-
-_BOUNDED = 300
-"""Up to this many sign-bound multipliers the exact active-set method is used, beyond it an interior method."""
+_ENTRIES = 4_000_000
+"""Entries of dense gradients that are held at once: 32 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +68,16 @@ def recover_multipliers(
 ) -> Stationarity:  # fmt: skip
     """Recover multipliers and measure stationarity; a variable within ``tolerance`` of its bound counts as at it."""
     decisions, rows = linear.decisions, active.functionals
-    gradients, _ = linear.sweep(rows)
-    g, C = gradients[0], gradients[1:]
     sides = _sides(problem, trajectory, parameters, decisions, tolerance)
-    of_cost = linear.direct(rows.weighted(np.eye(1, len(gradients))[0]))
+    of_cost = linear.direct(rows.weighted(np.eye(1, 1 + active.slack.size)[0]))
     weights = _weights(trajectory, decisions, cost, tolerance, [of_cost])
-    nu = _least_residual(g * weights, C * weights, active.signs, active.slack, sides)
-    residual = g + nu @ C
+    size = _sizes(linear, rows, weights)
+    nu = least_residual(linear, rows, weights, size, active.slack, active.signs, sides)
     of_rows = linear.direct(rows.weighted(np.concatenate([[0.0], nu])))
     weights = _weights(trajectory, decisions, cost, tolerance, [of_cost, of_rows])
-    counting = np.where(_counts(residual, sides), residual, 0.0)
-    _, costates = linear.sweep(rows.weighted(np.concatenate([[1.0], nu])), merged=True)
+    gradient, costates = linear.sweep(rows.weighted(np.concatenate([[1.0], nu])), merged=True)
+    residual = gradient[0]
+    counting = np.where(count_components(residual, sides), residual, 0.0)
     return Stationarity(float(np.linalg.norm(counting * weights)), nu, residual, residual - counting, costates)
 
 
@@ -127,51 +122,8 @@ def _sides(
     return sides
 
 
-def _counts(residual: Array, sides: Array) -> NDArray[np.bool_]:
-    """Components that count: descent, against the residual, must be possible within the bounds."""
-    return (sides == 0) | ((sides == -1) & (residual < 0.0)) | ((sides == 1) & (residual > 0.0))
-
-
-def _least_residual(g: Array, C: Array, signs: NDArray[np.intp], slack: Array, sides: Array) -> Array:
-    """Multipliers of least projected residual, by Newton's method on the set of counting components.
-
-    A multiplier costs its slack besides: among rows that explain the gradient equally well, those at their limits do.
-    """
-    size = np.linalg.norm(C, axis=1)
-    size[size == 0.0] = 1.0
-    A, penalty = C / size[:, None], _REGULARISATION + slack
-
-    def measure(nu: Array) -> float:
-        residual = g + nu @ A
-        return float((residual[_counts(residual, sides)] ** 2).sum()) + float(((penalty * nu) ** 2).sum())
-
-    nu = np.zeros(len(A))
-    value, counting = measure(nu), _counts(g, sides)
-    for _ in range(50):  # each iteration fixes a set of components; a few suffice, and the value never rises
-        target = _bounded_least_squares(A[:, counting].T, -g[counting], penalty, signs)
-        length = 1.0
-        while length > 1e-6 and measure(nu + length * (target - nu)) > value:
-            length *= 0.5
-        trial = nu + length * (target - nu)
-        if not measure(trial) < value * (1.0 - 1e-12):
-            break
-        nu, value, before = trial, measure(trial), counting
-        counting = _counts(g + nu @ A, sides)
-        if length == 1.0 and np.array_equal(before, counting):
-            break
-    return nu / size
-
-
-def _bounded_least_squares(A: Array, b: Array, penalty: Array, signs: NDArray[np.intp]) -> Array:
-    """Minimise |A nu - b|^2 + |penalty nu|^2 under the signs."""
-    count = A.shape[1]
-    if count == 0:
-        return np.zeros(0)
-    A = np.concatenate([A, np.diag(penalty)])
-    b = np.concatenate([b, np.zeros(count)])
-    nu = np.asarray(np.linalg.lstsq(A, b, rcond=None)[0], float)
-    if (nu * signs >= 0.0).all():
-        return nu
-    bounds = np.where(signs > 0, 0.0, -np.inf), np.where(signs < 0, 0.0, np.inf)
-    method = "bvls" if np.count_nonzero(signs) <= _BOUNDED else "trf"
-    return np.asarray(lsq_linear(A, b, bounds, method=method, tol=1e-12).x)
+def _sizes(linear: Linearisation, rows: Functionals, weights: Array) -> Array:
+    """Norms of the weighted gradients of all rows, one where a row does not depend on anything."""
+    parts = rows.split(max(1, _ENTRIES // weights.size))
+    size = np.concatenate([np.linalg.norm(linear.sweep(part)[0] * weights, axis=1) for part in parts])[1:]
+    return np.where(size > 0.0, size, 1.0)
