@@ -16,7 +16,7 @@ import numpy as np
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import TRACED, Outcome, Solver
 from trajopt.solvers.ipopt import IpoptResult, run_ipopt
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.collocation import DirectProgram, compile_problem, pose, read_trajectory
@@ -54,7 +54,7 @@ class DirectMethod(Solver, ABC):
     scaling: Literal["auto"] | None = field(default="auto", kw_only=True)
     options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(Feature)
+    handles: ClassVar[frozenset[Feature]] = TRACED
 
     def __post_init__(self) -> None:
         name = type(self).__name__

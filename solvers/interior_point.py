@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import TRACED, Outcome, Solver
 from trajopt.solvers.kernels import interior_iterate, interior_restoration
 from trajopt.solvers.kernels.interior_instance import Instance, pose, soften
 from trajopt.status import Status
@@ -87,7 +87,7 @@ class InteriorPoint(Solver):
     iterations: int = 3000
     initial_barrier: float = 0.1
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(Feature)
+    handles: ClassVar[frozenset[Feature]] = TRACED
     preference: ClassVar[int] = 10
 
     def __post_init__(self) -> None:

@@ -147,7 +147,7 @@ def test_features_are_read_off_the_problem():
             to.IntegralConstraint(lambda x, u: u[0] ** 2, 0.0, 1.0),
         ],
     )
-    assert everything.features == set(Feature) - {Feature.DISCRETE_TIME}
+    assert everything.features == set(Feature) - {Feature.DISCRETE_TIME, Feature.BLACK_BOX, Feature.STOCHASTIC}
 
 
 def test_functions_get_the_arguments_that_they_name():

@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from trajopt.batch import solve_batch
+from trajopt.batch_dynamics import BlackBoxDynamics
 from trajopt.compare import compare
 from trajopt.constraints import (
     BoundaryConstraint,
@@ -33,6 +34,7 @@ except PackageNotFoundError:  # a bare checkout
     __version__ = "0+checkout"
 
 __all__ = [
+    "BlackBoxDynamics",
     "BoundaryConstraint",
     "Bounds",
     "ContinuousDynamics",

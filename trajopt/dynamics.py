@@ -1,4 +1,8 @@
-"""How the state moves: x' = f(x, u) in continuous time, x+ = f(x, u) in discrete time."""
+"""How the state moves: x' = f(x, u) in continuous time, x+ = f(x, u) in discrete time.
+
+`ContinuousDynamics` and `DiscreteDynamics` are traced: their functions become expressions, with exact derivatives and
+machine code. Dynamics that cannot be traced, such as simulators and networks, are `trajopt.batch_dynamics`.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +19,28 @@ from trajopt.signature import STAGE, UserFunction
 
 @dataclass(frozen=True, init=False)
 class Dynamics(ABC):
-    """A function of the state x: (nx,), the control u: (nu,), and if it names them the time t and the parameters p.
+    """How a state x of nx numbers moves under a control u of nu numbers.
 
     Attributes
     ----------
-    function
-        The user's function, which returns nx numbers.
     states, controls
         Names of the entries of x and u, for reports and plots.
+    continuous
+        Whether time is continuous.
     """
 
-    function: UserFunction
     states: tuple[str, ...]
     controls: tuple[str, ...]
     continuous: ClassVar[bool]
 
     def __init__(
         self,
-        f: Callable[..., Any],
         nx: int | None = None,
         nu: int | None = None,
         *,
         states: Sequence[str] | None = None,
         controls: Sequence[str] | None = None,
     ) -> None:
-        object.__setattr__(self, "function", UserFunction.read(f, STAGE, "dynamics"))
         object.__setattr__(self, "states", _names("states", "nx", nx, states, "x", least=1))
         object.__setattr__(self, "controls", _names("controls", "nu", nu, controls, "u", least=0))
 
@@ -54,8 +55,33 @@ class Dynamics(ABC):
         return len(self.controls)
 
 
+@dataclass(frozen=True, init=False)
+class TracedDynamics(Dynamics, ABC):
+    """A plain NumPy function of x: (nx,), u: (nu,), and if it names them the time t and the parameters p.
+
+    Attributes
+    ----------
+    function
+        The user's function, which returns nx numbers.
+    """
+
+    function: UserFunction
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        nx: int | None = None,
+        nu: int | None = None,
+        *,
+        states: Sequence[str] | None = None,
+        controls: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(nx, nu, states=states, controls=controls)
+        object.__setattr__(self, "function", UserFunction.read(f, STAGE, "dynamics"))
+
+
 @final
-class ContinuousDynamics(Dynamics):
+class ContinuousDynamics(TracedDynamics):
     """Ordinary differential equation x' = f(x, u[, t][, p]).
 
     Parameters
@@ -77,7 +103,7 @@ class ContinuousDynamics(Dynamics):
 
 
 @final
-class DiscreteDynamics(Dynamics):
+class DiscreteDynamics(TracedDynamics):
     """Difference equation x+ = f(x, u[, t][, p]) with t the step number; parameters as for `ContinuousDynamics`."""
 
     continuous = False

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.constraints import FunctionConstraint, TerminalConstraint
+from trajopt.dynamics import TracedDynamics
 from trajopt.errors import InvalidProblem
 from trajopt.parameters import ParameterLayout
 from trajopt.signature import UserFunction
@@ -58,7 +59,7 @@ class Model:
     x0, xf, t0, tf
         Symbols of both ends, which appear in ``boundary`` alone.
     dynamics
-        Time derivative of the state, or the next state; (nx) of x, u, t, p.
+        Time derivative of the state, or the next state; (nx) of x, u, t, p. NaN for dynamics that are not traced.
     stage_cost
         Scalar of x, u, t, p; integrated over time, or summed.
     terminal_cost
@@ -98,7 +99,7 @@ def trace_model(problem: Problem) -> Model:
     sizes = {"x": nx, "u": nu, "t": 1, "p": problem.layout.size, "x0": nx, "xf": nx, "t0": 1, "tf": 1}
     symbols = {name: ca.SX.sym(name, size) for name, size in sizes.items()}
     values = _wrap(symbols, problem.layout)
-    dynamics, shape = _run(problem.dynamics.function, values)
+    dynamics, shape = _trace_dynamics(problem, values)
     if dynamics.numel() != nx or len(shape) > 1:
         raise InvalidProblem(
             f"the dynamics returned shape {shape}, but {nx} numbers were expected, one for each of the states "
@@ -116,6 +117,13 @@ def trace_model(problem: Problem) -> Model:
         boundary=rows["boundary"],
         integral=rows["integral"],
     )
+
+
+def _trace_dynamics(problem: Problem, values: Mapping[str, Any]) -> tuple[ca.SX, tuple[int, ...]]:
+    """The dynamics; NaN in place of a black box, lest anybody compute with it."""
+    if isinstance(problem.dynamics, TracedDynamics):
+        return _run(problem.dynamics.function, values)
+    return ca.SX.nan(problem.nx), (problem.nx,)
 
 
 def _wrap(symbols: Mapping[str, ca.SX], layout: ParameterLayout) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.active_rows import ActiveRows, find_active_rows
+from trajopt.dynamics import TracedDynamics
 from trajopt.pontryagin import estimate_gap
 from trajopt.problem import Problem
 from trajopt.reintegration import SUBINTERVALS, Reintegration
@@ -50,6 +51,8 @@ def check_optimality(
     """Linearise along the re-integrated trajectory, recover multipliers, measure stationarity and gap."""
     if path.steps is None or not np.isfinite(path.running).all() or not np.isfinite(path.knots).all():
         return Optimality(remarks=("Stationarity and gap are not available, because the integration failed.",))
+    if not isinstance(problem.dynamics, TracedDynamics):
+        return Optimality(remarks=("Stationarity and gap are not available, because the dynamics are a black box.",))
     decisions = Decisions.of(problem, trajectory)
     unavailable = Optimality(remarks=("Stationarity and gap are not available: a derivative is not finite.",))
     with np.errstate(all="ignore"):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt.batch_dynamics import BatchDynamics
+from trajopt.dynamics import TracedDynamics
 from trajopt.signature import UserFunction
 from trajopt.symbolic import Parameters
 
@@ -38,8 +40,13 @@ class PlainFunctions:
         self._parameters = Parameters(problem.layout.unpack(np.asarray(parameters, float)))
 
     def dynamics(self, x: Array, u: Array, t: float) -> Array:
-        """Time derivative of the state, or the next state: (nx,)."""
-        return self._vector(self._problem.dynamics.function, x=x, u=u, t=t)
+        """Time derivative of the state, or the next state: (nx,); of random ones always the same."""
+        dynamics = self._problem.dynamics
+        if isinstance(dynamics, TracedDynamics):
+            return self._vector(dynamics.function, x=x, u=u, t=t)
+        assert isinstance(dynamics, BatchDynamics)
+        generator = np.random.default_rng(int(t))
+        return dynamics.step(x[None], u[None], t, self._parameters, generator)[0]
 
     def stage_cost(self, x: Array, u: Array, t: float) -> float:
         """Cost rate, or cost of a step."""

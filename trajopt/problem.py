@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trajopt.batch_dynamics import BatchDynamics
 from trajopt.constraints import (
     BoundaryConstraint,
     Bounds,
@@ -22,7 +23,7 @@ from trajopt.constraints import (
     TerminalConstraint,
     check_order,
 )
-from trajopt.dynamics import Dynamics
+from trajopt.dynamics import Dynamics, TracedDynamics
 from trajopt.errors import InvalidProblem
 from trajopt.horizon import Free, Horizon
 from trajopt.parameters import ParameterLayout
@@ -47,6 +48,8 @@ class Feature(StrEnum):
     TERMINAL_CONSTRAINTS = "terminal constraints"
     BOUNDARY_CONSTRAINTS = "boundary constraints"
     INTEGRAL_CONSTRAINTS = "integral constraints"
+    BLACK_BOX = "black-box dynamics"
+    STOCHASTIC = "stochastic dynamics"
 
 
 _KINDS = {
@@ -68,7 +71,7 @@ class Problem:
     Parameters
     ----------
     dynamics
-        `ContinuousDynamics` or `DiscreteDynamics`.
+        `ContinuousDynamics` or `DiscreteDynamics`, or for what cannot be traced `BlackBoxDynamics`.
     stage_cost
         Function (x, u[, t][, p]) -> number, integrated over time (summed, if the dynamics are discrete).
     terminal_cost
@@ -121,8 +124,8 @@ class Problem:
     def _check_types(self) -> None:
         if not isinstance(self.dynamics, Dynamics):
             raise InvalidProblem(
-                f"dynamics={self.dynamics!r} was given, but ContinuousDynamics or DiscreteDynamics was expected; "
-                "wrap the function, for example ContinuousDynamics(f, nx=2, nu=1)."
+                f"dynamics={self.dynamics!r} was given, but ContinuousDynamics, DiscreteDynamics or BlackBoxDynamics "
+                "was expected; wrap the function, for example ContinuousDynamics(f, nx=2, nu=1)."
             )
         if not isinstance(self.horizon, Horizon):
             raise InvalidProblem(
@@ -237,6 +240,8 @@ class Problem:
             Feature.TERMINAL_CONSTRAINTS: bool(groups["terminal"]),
             Feature.BOUNDARY_CONSTRAINTS: bool(groups["boundary"]),
             Feature.INTEGRAL_CONSTRAINTS: bool(groups["integral"]),
+            Feature.BLACK_BOX: not isinstance(self.dynamics, TracedDynamics),
+            Feature.STOCHASTIC: isinstance(self.dynamics, BatchDynamics) and self.dynamics.stochastic,
         }
         return frozenset(feature for feature, there in present.items() if there)
 

@@ -16,6 +16,9 @@ from trajopt.errors import InvalidProblem
 STAGE = (("x", "u"), ("t", "p"))
 """Leading and optional arguments of dynamics, stage costs, path constraints and integrands."""
 
+BATCH = (("x", "u"), ("t", "p", "rng"))
+"""Leading and optional arguments of dynamics that step a batch of states at once."""
+
 TERMINAL = (("x",), ("t", "p"))
 """Leading and optional arguments of terminal costs and terminal constraints."""
 
@@ -43,7 +46,7 @@ class UserFunction:
 
     @classmethod
     def read(cls, function: Any, kind: tuple[tuple[str, ...], tuple[str, ...]], role: str) -> UserFunction:
-        """Read the signature of ``function``; ``kind`` is `STAGE`, `TERMINAL` or `BOUNDARY`."""
+        """Read the signature of ``function``; ``kind`` is `STAGE`, `BATCH`, `TERMINAL` or `BOUNDARY`."""
         leading, optional = kind
         if not callable(function):
             raise InvalidProblem(

@@ -17,6 +17,9 @@ from trajopt.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
+TRACED = frozenset(Feature) - {Feature.BLACK_BOX, Feature.STOCHASTIC}
+"""Everything that a problem may have whose functions are all traced."""
+
 SIMULATION = frozenset(
     {
         Feature.CONTINUOUS_TIME,

@@ -124,6 +124,6 @@ def _sides(
 
 def _sizes(linear: Linearisation, rows: Functionals, weights: Array) -> Array:
     """Norms of the weighted gradients of all rows, one where a row does not depend on anything."""
-    parts = rows.split(max(1, _ENTRIES // weights.size))
+    parts = rows.split(max(1, _ENTRIES // max(1, weights.size)))
     size = np.concatenate([np.linalg.norm(linear.sweep(part)[0] * weights, axis=1) for part in parts])[1:]
     return np.where(size > 0.0, size, 1.0)

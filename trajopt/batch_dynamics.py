@@ -1,0 +1,161 @@
+"""Dynamics that are not traced: a step for many states at once, x+ = f(x, u), whatever computes it.
+
+A simulator, a learned model or any Python function is taken as it is. Solvers that simulate call
+`BatchDynamics.rollout` for all their candidates together; solvers that differentiate call `BatchDynamics.linearise`,
+which subclasses with exact derivatives replace. Time is discrete: the step is part of the model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.dynamics import Dynamics
+from trajopt.errors import InvalidProblem, UnsupportedProblem
+from trajopt.signature import BATCH, UserFunction
+
+Array = NDArray[np.float64]
+
+_DIFFERENCE = float(np.cbrt(np.finfo(float).eps))
+"""Step of central differences, relative to max(1, |x|): it balances truncation, step^2, with rounding, eps / step."""
+
+
+@dataclass(frozen=True, init=False)
+class BatchDynamics(Dynamics, ABC):
+    """Discrete dynamics that advance a batch of states by one step.
+
+    Attributes
+    ----------
+    stochastic
+        Whether a step draws random numbers. They come from the generator that it is given, and from nowhere else.
+    """
+
+    stochastic: bool
+    continuous: ClassVar[bool] = False
+
+    @abstractmethod
+    def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
+        """Return the next states, (K, nx).
+
+        Parameters
+        ----------
+        x, u
+            (K, nx) states and (K, nu) controls. The rows are independent of each other.
+        t
+            Number of the step.
+        p
+            The problem's parameters by name.
+        generator
+            Where random numbers come from; only stochastic dynamics may use it.
+        """
+
+    def rollout(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
+        """Return the states of K rollouts, (K, N+1, nx), the first as given.
+
+        Parameters
+        ----------
+        x, u
+            (K, nx) initial states and (K, N, nu) controls.
+        t
+            Number of the first step.
+        p, generator
+            As for `step`.
+        """
+        states = np.empty((len(x), u.shape[1] + 1, self.nx))
+        states[:, 0] = x
+        for k in range(u.shape[1]):
+            states[:, k + 1] = self.step(states[:, k], u[:, k], t + k, p, generator)
+        return states
+
+    def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
+        """Return the derivatives of the step by state and control, (K, nx, nx) and (K, nx, nu).
+
+        Here they are central differences, accurate to about 1e-10 relative to the third derivative. All points are
+        stepped in one batch.
+
+        Raises
+        ------
+        UnsupportedProblem
+            When the dynamics are stochastic.
+        """
+        if self.stochastic:
+            raise UnsupportedProblem(
+                f"derivatives of {type(self).__name__} were asked for, but its steps are random, which differences "
+                "would amplify; use a solver without derivatives, such as MPPI."
+            )
+        z = np.concatenate([x, u], axis=1)
+        count, size = z.shape
+        steps = _DIFFERENCE * np.maximum(1.0, np.abs(z))
+        shifts = steps[:, None, :] * np.eye(size)
+        points = np.concatenate([z[:, None] + shifts, z[:, None] - shifts]).reshape(-1, size)
+        generator = np.random.default_rng(0)
+        ends = self.step(points[:, : self.nx], points[:, self.nx :], t, p, generator).reshape(2, count, size, self.nx)
+        jacobian = ((ends[0] - ends[1]) / (2.0 * steps[..., None])).transpose(0, 2, 1)
+        return jacobian[..., : self.nx], jacobian[..., self.nx :]
+
+
+@final
+@dataclass(frozen=True, init=False)
+class BlackBoxDynamics(BatchDynamics):
+    """Dynamics given by any function that advances a batch of states by one step.
+
+    Parameters
+    ----------
+    step
+        Function (x, u[, t][, p][, rng]) of x: (K, nx) and u: (K, nu) that returns the next states, (K, nx). It runs as
+        it is, so it may branch, loop and call anything; row i of the result may depend on rows i alone. t is the number
+        of the step, p holds the parameters by name, rng is a `numpy.random.Generator`: naming it makes the dynamics
+        stochastic.
+    nx, nu
+        Numbers of states and controls; each may be left out where names are given.
+    states, controls
+        Names of the entries of x and u.
+
+    Raises
+    ------
+    InvalidProblem
+        When neither a size nor names are given, or they disagree; later, when the function returns another shape.
+    """
+
+    function: UserFunction
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        nx: int | None = None,
+        nu: int | None = None,
+        *,
+        states: Sequence[str] | None = None,
+        controls: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(nx, nu, states=states, controls=controls)
+        object.__setattr__(self, "function", UserFunction.read(step, BATCH, "dynamics"))
+        object.__setattr__(self, "stochastic", "rng" in self.function.arguments)
+
+    def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
+        """Call the function on copies, which it may overwrite; see `BatchDynamics.step`."""
+        with np.errstate(all="ignore"):
+            result = self.function({"x": x.copy(), "u": u.copy(), "t": t, "p": p, "rng": generator})
+        return check_batch(result, x.shape)
+
+
+def check_batch(result: Any, shape: tuple[int, ...]) -> Array:
+    """Return what a step gave as an array of ``shape``, or say what is wrong with it."""
+    try:
+        states = np.asarray(result, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem(
+            f"the dynamics returned a {type(result).__name__}, but an array of numbers of shape {shape} was expected; "
+            "return one row for each row of x."
+        ) from error
+    if states.shape != shape:
+        raise InvalidProblem(
+            f"the dynamics returned shape {states.shape}, but {shape} was expected, one row for each row of x; "
+            "correct the shape."
+        )
+    return states
