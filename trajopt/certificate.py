@@ -2,7 +2,8 @@
 
 `certify` integrates the dynamics again under the returned control, values the cost along that trajectory, measures
 every constraint between the knots, and where derivatives exist recovers costates and multipliers and measures
-stationarity. `trajopt.reintegration`, `trajopt.violations`, `trajopt.stationarity` and `trajopt.pontryagin` say how.
+stationarity. `trajopt.reintegration`, `trajopt.tracking`, `trajopt.violations`, `trajopt.stationarity` and
+`trajopt.pontryagin` say how.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from trajopt.plain import PlainFunctions
 from trajopt.problem import Problem
 from trajopt.reintegration import Reintegration, reintegrate
 from trajopt.solution import Solution
+from trajopt.tracking import Tracked, track
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.violations import Violation, evaluate_plainly, measure
 
 Array = NDArray[np.float64]
 _NAN = float("nan")
+
+_UNDER_FEEDBACK = (
+    "Judged under feedback: the plant amplifies deviations, so that the control alone drifts from the answer."
+)
 
 
 @final
@@ -57,8 +63,11 @@ class Certificate:
         (N,) the same for each interval.
     drift
         The same distance between one trajectory from the initial state to the end and the returned knots. An unstable
-        plant amplifies defects, so a large drift with small defects says that the answer needs feedback; it is no
-        finding by itself.
+        plant amplifies defects: a large drift with small defects says that the answer needs feedback, and everything
+        below is judged under feedback then.
+    correction
+        Largest change of the control by that feedback, in units of the width between its bounds, else of max(1, its
+        largest magnitude); zero if the control alone was judged.
     violation
         Largest violation of any constraint on that trajectory, between knots too, divided by max(1, |limit|); zero if
         there is none.
@@ -93,6 +102,7 @@ class Certificate:
     defect: float
     defects: Array
     drift: float
+    correction: float
     violation: float
     t: Array
     x: Array
@@ -119,6 +129,7 @@ class Certificate:
             ("cost error", self.cost_error, "relative"),
             ("defect", self.defect, "scaled, largest interval"),
             ("drift", self.drift, "scaled, end to end"),
+            ("correction", self.correction, "of the control by feedback"),
             ("violation", self.violation, where),
             ("stationarity", self.stationarity, "scaled"),
             ("gap", self.gap, "between control nodes"),
@@ -137,8 +148,9 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     solution
         Any solver's answer, with its problem.
     tolerance
-        What defect, violation and relative cost error must not exceed, and the square root of what stationarity must
-        not: the cost is flat at an optimum, so a gradient of sqrt(tolerance) costs about tolerance. The default stands
+        What defect, violation and relative cost error must not exceed, and the square of what stationarity and
+        correction must not: the cost is flat at an optimum, so a gradient, or a change of the control, of
+        sqrt(tolerance) costs about tolerance. The default stands
         for three digits, to which published optima are usually printed.
 
     Returns
@@ -173,10 +185,15 @@ def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance:
     trajectory = solution.trajectory
     functions = PlainFunctions(problem, parameters)
     path = reintegrate(problem, trajectory, functions)
+    tracked = _under_feedback(problem, trajectory, parameters, functions, path, tolerance)
+    if tracked is not None:
+        again = reintegrate(problem, tracked.trajectory, functions)
+        trajectory, path = tracked.trajectory, replace(again, defects=path.defects, drift=path.drift)
+    correction, feedback = (tracked.correction, tracked.feedback) if tracked is not None else (0.0, None)
     final = evaluate_plainly(functions.terminal_cost, 1, path.knots[-1], float(path.t[-1]))
     cost = float(path.running[0] + final[0])
     found = measure(problem, trajectory, functions, parameters, path)
-    optimality = check_optimality(problem, trajectory, parameters, path, found, cost, tolerance)
+    optimality = check_optimality(problem, trajectory, parameters, path, found, cost, tolerance, feedback)
     worst, difference = found.worst(), abs(solution.cost - cost)
     violation = max(0.0, worst[0].amount) if worst else 0.0
     numbers = {
@@ -184,7 +201,17 @@ def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance:
         "defect": _or_infinity(float(path.defects.max())),
         "violation": np.inf if path.failure else violation,
     }
-    reasons = _reasons(numbers, optimality.stationarity, path, trajectory, worst, solution.cost, cost, tolerance)
+    remarks = (_UNDER_FEEDBACK,) if feedback else ()
+    reasons = _reasons(
+        numbers | {"correction": correction},
+        optimality.stationarity,
+        path,
+        trajectory,
+        worst,
+        solution.cost,
+        cost,
+        tolerance,
+    )
     return Certificate(
         findings=tuple(reasons),
         tolerance=tolerance,
@@ -192,6 +219,7 @@ def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance:
         reported=solution.cost,
         defects=path.defects,
         drift=_or_infinity(path.drift),
+        correction=correction,
         t=path.t,
         x=path.x,
         u=path.u,
@@ -201,9 +229,19 @@ def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance:
         multipliers=optimality.multipliers,
         gap=optimality.gap,
         error=difference + optimality.gap + optimality.priced,
-        remarks=optimality.remarks,
+        remarks=remarks + optimality.remarks,
         **numbers,
     )
+
+
+def _under_feedback(
+    problem: Problem, trajectory: Trajectory, parameters: Array, functions: PlainFunctions, path: Reintegration,
+    tolerance: float,
+) -> Tracked | None:  # fmt: skip
+    """Follow the answer with feedback where it obeys the dynamics and its control alone leads astray nevertheless."""
+    if not path.defects.max() <= tolerance or (path.drift <= tolerance and not path.failure):
+        return None
+    return track(problem, trajectory, parameters, functions, tolerance)
 
 
 def _or_infinity(number: float) -> float:
@@ -235,7 +273,7 @@ def _refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:
     """Make a certificate without numbers."""
     nan, inf, nothing = float("nan"), float("inf"), np.zeros((0, 0))
     return Certificate(
-        (finding,), tolerance, nan, solution.cost, inf, inf, np.zeros(0), inf, inf, np.zeros(0), nothing, nothing
+        (finding,), tolerance, nan, solution.cost, inf, inf, np.zeros(0), inf, nan, inf, np.zeros(0), nothing, nothing
     )
 
 
@@ -254,6 +292,8 @@ def _reasons(
     if numbers["cost_error"] > tolerance:
         direction = "less" if reported < cost else "more"
         yield f"The reported cost {reported:.8g} is {direction} than the true cost {cost:.8g} of the control."
+    if numbers["correction"] > np.sqrt(tolerance):
+        yield f"The control does not lead along the states: feedback changes it by {numbers['correction']:.3g}."
     beyond = [record for record in worst if record.amount > tolerance]
     for record in beyond[:1]:
         more = f" (and {len(beyond) - 1} others)" if len(beyond) > 1 else ""

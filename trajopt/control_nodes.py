@@ -6,7 +6,7 @@ it is held, two if linear, three if quadratic. Neighbouring intervals share the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,12 @@ class ControlNodes:
         values = np.empty((2 * trajectory.steps + 1, trajectory.u.shape[1]))
         values[0::2], values[1::2] = trajectory.u, trajectory.u_mid
         return cls(values, 2 * steps + np.arange(3), _QUADRATIC)
+
+    def put_into(self, trajectory: Trajectory, x: Array) -> Trajectory:
+        """Return a trajectory of the same kind with this control and the states ``x`` (N+1, nx) at the knots."""
+        if trajectory.u_mid is None:
+            return replace(trajectory, x=x, u=self.values)
+        return replace(trajectory, x=x, u=self.values[0::2], u_mid=self.values[1::2])
 
     def coefficients(self, interval: int) -> Array:
         """Coefficients of the control on an interval in powers of s, (d, nu)."""

@@ -266,4 +266,18 @@ def _adjoint(linear: Linearisation, rows: Functionals) -> tuple[sparse.csr_matri
     count = ends + points.step.size
     priced = integrals.matrix((size, maps.shape[1] - nx)) @ sparse.csr_matrix(rows.by_running.T)
     priced.resize((size, count))
-    return K.matrix((size, states)), F.matrix((size, count)) + priced
+    costates, functionals = K.matrix((size, states)), F.matrix((size, count)) + priced
+    if linear.feedback is None:
+        return costates, functionals
+    answer = _answer(linear, nx, size)
+    return costates + answer @ costates, functionals + answer @ functionals
+
+
+def _answer(linear: Linearisation, nx: int, size: int) -> sparse.csr_matrix:
+    """Return what feedback adds to the costates at the begin of intervals, from the gradient by their nodes."""
+    assert linear.feedback is not None
+    states, entries = (len(linear.maps) + 1) * nx, _Entries()
+    begins = np.array([step for step in range(len(linear.maps)) if linear.begins_interval(step)])
+    columns, gains = linear.feedback.columns, linear.feedback.gains
+    entries.add((begins[:, None] * nx + np.arange(nx))[:, None, :], (states + columns)[:, :, None], gains)
+    return entries.matrix((size, size))

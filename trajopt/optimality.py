@@ -12,7 +12,7 @@ from trajopt.dynamics import TracedDynamics
 from trajopt.pontryagin import estimate_gap
 from trajopt.problem import Problem
 from trajopt.reintegration import SUBINTERVALS, Reintegration
-from trajopt.sensitivity import Decisions, linearise
+from trajopt.sensitivity import Decisions, Feedback, linearise
 from trajopt.stationarity import Stationarity, recover_multipliers
 from trajopt.trajectory import Trajectory
 from trajopt.violations import Measurement
@@ -46,7 +46,7 @@ class Optimality:
 
 def check_optimality(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, found: Measurement,
-    cost: float, tolerance: float,
+    cost: float, tolerance: float, feedback: Feedback | None,
 ) -> Optimality:  # fmt: skip
     """Linearise along the re-integrated trajectory, recover multipliers, measure stationarity and gap."""
     if path.steps is None or not np.isfinite(path.running).all() or not np.isfinite(path.knots).all():
@@ -57,7 +57,7 @@ def check_optimality(
     unavailable = Optimality(remarks=("Stationarity and gap are not available: a derivative is not finite.",))
     with np.errstate(all="ignore"):
         try:
-            linear = linearise(problem, trajectory, parameters, path, decisions)
+            linear = linearise(problem, trajectory, parameters, path, decisions, feedback)
             active = find_active_rows(problem, trajectory, parameters, path, found, decisions, tolerance)
             rows = active.functionals
             parts = (linear.maps, rows.by_final, rows.by_initial, rows.by_static, rows.points.by_x, rows.points.by_u)

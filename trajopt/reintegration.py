@@ -156,6 +156,34 @@ class _RightHandSide:
         return derivative
 
 
+class IntervalIntegrator:
+    """Carries a state over one interval at a time, with the accuracy of the re-integration.
+
+    Parameters
+    ----------
+    problem, functions
+        Whose dynamics.
+    scale
+        (nx,) typical magnitudes of the states.
+    """
+
+    def __init__(self, problem: Problem, functions: PlainFunctions, scale: Array) -> None:
+        self._derivative = _RightHandSide(functions, problem.nx, 0)
+        self._continuous, self._tolerance = problem.dynamics.continuous, TOLERANCE * scale
+
+    def advance(self, coefficients: Array, begin: float, end: float, x: Array) -> tuple[Array, str]:
+        """Return the state at ``end`` from that at ``begin``, and a sentence if something failed.
+
+        ``coefficients`` are those of the control in powers of s, as `ControlNodes.coefficients` gives them.
+        """
+        self._derivative.enter(coefficients, begin, end)
+        if not self._continuous:
+            return self._derivative(begin, x), ""
+        with np.errstate(all="ignore"):
+            state, _, failure = _advance(self._derivative, begin, end, x, self._tolerance, dense=False)
+        return state, failure
+
+
 def reintegrate(problem: Problem, trajectory: Trajectory, functions: PlainFunctions) -> Reintegration:
     """Integrate again; nothing is raised, failures are told in ``failure`` and leave NaN behind.
 
@@ -179,7 +207,7 @@ def _integrate(problem: Problem, trajectory: Trajectory, functions: PlainFunctio
     scale = np.maximum(1.0, np.abs(trajectory.x).max(axis=0))
     end_to_end = _end_to_end(problem, trajectory, functions, nodes, scale)
     t, states, knots, running, steps, failure = end_to_end
-    ends, local_failure = _local(trajectory, functions, nodes, scale, knots)
+    ends, local_failure = _local(problem, trajectory, functions, nodes, scale, knots)
     s = np.broadcast_to(np.linspace(0.0, 1.0, SUBINTERVALS + 1), t.shape)
     u = nodes.control(np.broadcast_to(np.arange(len(t))[:, None], t.shape), s)
     distance = np.abs(knots - trajectory.x) / scale
@@ -267,18 +295,17 @@ def _collect(k: int, times: Array, pieces: list, steps: _Collector, samples: Arr
 
 
 def _local(
-    trajectory: Trajectory, functions: PlainFunctions, nodes: ControlNodes, scale: Array, knots: Array
+    problem: Problem, trajectory: Trajectory, functions: PlainFunctions, nodes: ControlNodes, scale: Array, knots: Array
 ) -> tuple[Array, str]:
     """States reached from each returned knot, (N, nx), and the first failure, after which NaN is left."""
     ends = np.full((trajectory.steps, trajectory.x.shape[1]), np.nan)
-    derivative = _RightHandSide(functions, trajectory.x.shape[1], 0)
+    integrator = IntervalIntegrator(problem, functions, scale)
     for k in range(trajectory.steps):
         if (np.abs(knots[k] - trajectory.x[k]) <= 1e-3 * TOLERANCE * scale).all() and np.isfinite(knots[k + 1]).all():
             ends[k] = knots[k + 1]  # the end-to-end pass started from the same place
             continue
         begin, end = trajectory.t[k], trajectory.t[k + 1]
-        derivative.enter(nodes.coefficients(k), begin, end)
-        ends[k], _, failure = _advance(derivative, begin, end, trajectory.x[k], TOLERANCE * scale, dense=False)
+        ends[k], failure = integrator.advance(nodes.coefficients(k), begin, end, trajectory.x[k])
         if failure:
             ends[k] = np.nan
             return ends, failure

@@ -182,6 +182,25 @@ class Functionals:
 
 
 @dataclass(frozen=True, eq=False)
+class Feedback:
+    """How control nodes of an interval answer a deviation at its begin: dw[columns[k]] += gains[k] @ dx_k.
+
+    What is varied besides are the same nodes; a trajectory is stationary in one sense if it is in the other. On a plant
+    that amplifies deviations, however, only the gradient under feedback can be told from rounding and truncation.
+
+    Attributes
+    ----------
+    columns
+        (N, c) places of the nodes in w.
+    gains
+        (N, c, nx), zero for nodes at their bounds.
+    """
+
+    columns: NDArray[np.intp]
+    gains: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Linearisation:
     """Linear maps of all steps.
 
@@ -196,12 +215,15 @@ class Linearisation:
         (S,) interval of each step.
     inside
         (S, G, nx + 1 + nq, nx) the same at the Gauss points, with respect to the state alone.
+    feedback
+        What answers deviations, or None.
     """
 
     decisions: Decisions
     maps: Array
     interval: NDArray[np.intp]
     inside: Array
+    feedback: Feedback | None = None
 
     def sweep(self, rows: Functionals, *, merged: bool = False) -> tuple[Array, Array]:
         """Gradients of functionals, and the costates of the first.
@@ -236,11 +258,18 @@ class Linearisation:
                 change = adjoint @ self.maps[step, :nx] + running @ self.maps[step, nx:]
                 gradients[:, self.decisions.columns(self.interval[step])] += change[:, nx:]
                 adjoint = change[:, :nx]
+                if self.feedback is not None and self.begins_interval(step):
+                    k = self.interval[step]
+                    adjoint = adjoint + gradients[:, self.feedback.columns[k]] @ self.feedback.gains[k]
             costates[step] = adjoint[0]
             np.add.at(adjoint, target[at[step]], points.by_x[at[step]])
         gradients[:, static.stop :] += adjoint[:, self.decisions.states]
         gradients[:ends, static.stop :] += rows.by_initial[:, self.decisions.states]
         return gradients, costates
+
+    def begins_interval(self, step: int) -> bool:
+        """Whether a step is the first one of its interval."""
+        return step == 0 or self.interval[step - 1] != self.interval[step]
 
     def direct(self, rows: Functionals) -> Array:
         """Return what the sum of all functionals depends on without the states' help, (size of w,)."""
@@ -271,8 +300,9 @@ def _group(keys: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
 
 
 def linearise(
-    problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, decisions: Decisions
-) -> Linearisation:
+    problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, decisions: Decisions,
+    feedback: Feedback | None = None,
+) -> Linearisation:  # fmt: skip
     """Linear maps of the steps of a re-integration that did not fail.
 
     Parameters
@@ -285,6 +315,8 @@ def linearise(
         Its re-integration.
     decisions
         The variables.
+    feedback
+        What answers deviations.
     """
     steps = path.steps
     assert steps is not None
@@ -300,9 +332,9 @@ def linearise(
     by_x, by_w = _split(problem, decisions, values, jacobians, s, (times - trajectory.t[0]) / duration, duration)
     if not problem.dynamics.continuous:
         maps = np.concatenate([by_x[:, 0], by_w[:, 0]], axis=-1)
-        return Linearisation(decisions, maps, steps.interval, by_x)
+        return Linearisation(decisions, maps, steps.interval, by_x, feedback)
     maps, inside = _gauss_steps(by_x, by_w, steps.end - steps.begin)
-    return Linearisation(decisions, maps, steps.interval, inside)
+    return Linearisation(decisions, maps, steps.interval, inside, feedback)
 
 
 def evaluate_rates(problem: Problem, x: Array, u: Array, t: Array, p: Array) -> tuple[Array, Array]:

@@ -146,6 +146,8 @@ class Facts:
                   "Lagrangian, zero at an optimum.", math.sqrt(limit)),
             Check("drift", made.drift, "How far one simulation from start to end strays from the planned states; large "
                   "for unstable systems, which need feedback."),
+            Check("correction", made.correction, "How much feedback has to change the control to stay with the planned "
+                  "states; zero where it was simulated alone.", math.sqrt(limit)),
             Check("gap", made.gap, "Estimated cost that the control's shape between its nodes gives away."),
             Check("error", made.error, "Estimated distance of the true cost from the optimum near this answer."),
         ]  # fmt: skip
