@@ -145,4 +145,5 @@ def read_outcome(
         multipliers=read_multipliers(
             structure, trajectory, result.row_multipliers, result.bound_multipliers, result.element_gradients
         ),
+        transcription=structure.scheme,
     )

@@ -42,6 +42,7 @@ from trajopt.solver import SIMULATION, Outcome, Solver
 from trajopt.solvers.kernels import ddp, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import Stages, compile_stages
 from trajopt.validation import check_positive
@@ -287,5 +288,6 @@ class _Run:
         shooting.update_multipliers(self.data, self.current, self.penalty)
         multipliers = {"costates": self.gains.costate, "path": self.penalty.path, "end": self.penalty.end}
         return Outcome(
-            status, trajectory, float(self.state.cost[0]), iterations, self.gains.K, self.detail, multipliers
-        )
+            status, trajectory, float(self.state.cost[0]), iterations, self.gains.K, self.detail, multipliers,
+            HeldSteps(INTEGRATORS[self.solver.integrator]),
+        )  # fmt: skip

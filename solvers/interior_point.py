@@ -42,6 +42,7 @@ from trajopt.solvers.kernels.interior_instance import Instance, pose, soften
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.augmentation import Augmentation, augment
+from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import Stages, compile_stages
 
@@ -229,4 +230,5 @@ class _Run:
             now.factor.K[:, :, : self.augmentation.original.nx].copy(),
             self.detail,
             now.multipliers(self.augmentation),
+            HeldSteps(INTEGRATORS[self.solver.integrator]),
         )

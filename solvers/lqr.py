@@ -38,6 +38,7 @@ from trajopt.solver import Outcome, Solver
 from trajopt.solvers.kernels import ddp, lqr, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import compile_stages
 
@@ -147,7 +148,10 @@ class _Run:
         lqr.measure_gaps(self.functions, self.data, self.reference, self.gaps, self.costs)
         to_go = self.cost - np.concatenate([[0.0], np.cumsum(self.costs)])
         multipliers = {"costates": self.gains.costate, "value_hessians": self.values.V, "values": to_go}
-        return Outcome(status, self.answer, self.cost, self.sweeps, self.gains.K, self.detail, multipliers)
+        transcription = HeldSteps(INTEGRATORS[self.solver.integrator])
+        return Outcome(
+            status, self.answer, self.cost, self.sweeps, self.gains.K, self.detail, multipliers, transcription
+        )
 
     def _roll_out(self) -> bool:
         """Simulate the reference under the gains and make that the answer; False when its cost is not finite."""

@@ -16,6 +16,7 @@ from trajopt.dynamics import ContinuousDynamics, DiscreteDynamics
 from trajopt.errors import (
     InvalidProblem,
     MissingExtra,
+    NotDifferentiable,
     SolveFailed,
     TracingError,
     TrajoptError,
@@ -27,6 +28,7 @@ from trajopt.problem import Problem
 from trajopt.solution import Solution
 from trajopt.solve import solve
 from trajopt.status import Status
+from trajopt.torch_layer import torch_layer
 
 try:
     __version__ = version("trajopt")
@@ -44,6 +46,7 @@ __all__ = [
     "IntegralConstraint",
     "InvalidProblem",
     "MissingExtra",
+    "NotDifferentiable",
     "PathConstraint",
     "Problem",
     "Solution",
@@ -58,4 +61,5 @@ __all__ = [
     "compare",
     "solve",
     "solve_batch",
+    "torch_layer",
 ]

@@ -33,6 +33,10 @@ class MissingExtra(TrajoptError, ImportError):
     """A feature whose optional packages are not installed."""
 
 
+class NotDifferentiable(TrajoptError, ArithmeticError):
+    """A solution that has no derivatives by the problem's numbers, or of which they cannot be known."""
+
+
 class SolveFailed(TrajoptError, RuntimeError):
     """A solve without success, raised only when the caller asked for it with ``raise_on_failure=True``."""
 

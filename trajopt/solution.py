@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from trajopt.certificate import Certificate
+    from trajopt.derivatives import SolutionDerivatives
     from trajopt.problems.drawing import Drawing
     from trajopt.problems.reference import Reference
+    from trajopt.transcription.interval import IntervalScheme
 
 Array = NDArray[np.float64]
 _FORMAT = 1
@@ -58,6 +60,8 @@ class Solution:
         Costates and multipliers of the solver's own, by name.
     detail
         A sentence of the solver's behind the status's own.
+    transcription
+        What the solver made of an interval, if it is one that finds local optima; files do not keep it.
     """
 
     problem: Problem | None
@@ -71,6 +75,7 @@ class Solution:
     feedback: Array | None = None
     multipliers: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
+    transcription: IntervalScheme | None = None
 
     @property
     def success(self) -> bool:
@@ -180,6 +185,18 @@ class Solution:
             raise InvalidProblem(f"resample(steps={steps}) was asked for, but a positive whole number was expected.")
         knots = np.linspace(self.t[0], self.t[-1], int(steps) + 1)
         return self.trajectory.resample(knots, self._state)
+
+    def derivatives(self) -> SolutionDerivatives:
+        """Derivatives of cost, states and controls by the parameters and the initial state of the problem.
+
+        Raises
+        ------
+        NotDifferentiable
+            When the solution is no local optimum, or has no derivatives.
+        """
+        from trajopt.derivatives import differentiate  # noqa: PLC0415 - keeps CasADi and SciPy out of `import trajopt`
+
+        return differentiate(self._with_problem("differentiate"))
 
     def explain(self) -> str:
         """What happened, which constraints are worst by name and time, and what to try."""

@@ -102,6 +102,7 @@ def _finish(problem: Problem, solver: Solver, outcome: Outcome, monitor: Monitor
         feedback=outcome.feedback,
         multipliers=dict(outcome.multipliers),
         detail=outcome.detail,
+        transcription=outcome.transcription,
     )
     if raise_on_failure and not solution.success:
         raise SolveFailed(f"{solver} ended with status {solution.status}: {solution.message}", solution)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.status import Status
 from trajopt.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from trajopt.transcription.interval import IntervalScheme
 
 Array = NDArray[np.float64]
 
@@ -53,6 +56,9 @@ class Outcome:
         A sentence behind the status's own, for example the library's return code.
     multipliers
         Whatever costates and multipliers the solver has, by name.
+    transcription
+        What it made of an interval, if the answer is a local optimum of that program: this is what
+        ``solution.derivatives()`` differentiates.
     """
 
     status: Status
@@ -62,6 +68,7 @@ class Outcome:
     feedback: Array | None = None
     detail: str = ""
     multipliers: Mapping[str, Any] = field(default_factory=dict)
+    transcription: IntervalScheme | None = None
 
 
 class Solver(ABC):

@@ -72,12 +72,16 @@ class Program:
     gradients
         (v, parameters, row multipliers) -> gradient of the Lagrangian f + lambda' g by the scaled variables, (size,),
         then for each element that by its own unscaled variables, (n, copies).
+    elements, parameters
+        What it was assembled from, and the symbols of the shared parameters; none for a condensed program.
     """
 
     size: int
     rows: int
     functions: dict[str, ca.Function]
     gradients: ca.Function
+    elements: tuple[Element, ...] = ()
+    parameters: ca.SX | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +145,8 @@ def assemble(elements: Sequence[Element], shared: ca.SX, size: int, rows: int) -
     total = _add(size, [(part.element.variable_index, ca.vec(e)) for part, e in zip(compiled, each, strict=True)])
     inputs = [v, parameters]
     functions = nlp_functions(inputs, f, g, gradient, jacobian, [lam_f, lam_g], hessian)
-    return Program(size, rows, functions, ca.Function("gradients", [*inputs, lam_g], [total * scale, *each]))
+    gradients = ca.Function("gradients", [*inputs, lam_g], [total * scale, *each])
+    return Program(size, rows, functions, gradients, tuple(elements), shared)
 
 
 def nlp_functions(
