@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from bench.report import as_json, markdown, show, solve_sheet, target_sheet
+from bench.report import as_json, markdown, preamble, solve_sheet, target_sheet
+from bench.sheet import show
 from bench.solves import run_cases
 from bench.targets import target_rows
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.markdown == "-":
         print(markdown(sheets))
     else:
-        show(sheets)
+        show(sheets, [preamble()])
     if chosen.markdown not in (None, "-"):
         Path(chosen.markdown).write_text(markdown(sheets))
     if chosen.json is not None:

@@ -108,7 +108,7 @@ def main() -> None:
     compare("DTOC3, N = 5000", problems.load("dtoc3", steps=4999), chosen.rounds)
     if chosen.quick:
         return
-    table = [compare(name, problems.load(name), chosen.rounds) for name in problems.names()]
+    table = [compare(name, problems.load(name), chosen.rounds) for name in problems.names(extras=False)]
     for plugin in ("ipopt", "fatrop"):
         print(ratio(table, plugin))
 

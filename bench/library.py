@@ -1,4 +1,4 @@
-"""``python -m bench.library [--all] [--markdown FILE] [NAME ...]``: the problem library against its known optima.
+"""``python -m bench.library [--all] [--markdown FILE] [--resume FILE] [NAME ...]``: the library against its optima.
 
 Every problem is solved by every solver below that handles it, from the problem's own guess, on its own mesh, with the
 solver's defaults; the certificate says what the answer is worth. ``docs/problems.md`` is the output of ``--all``.
@@ -7,153 +7,79 @@ solver's defaults; the certificate says what the answer is worth. ``docs/problem
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from bench.machine import describe_machine
-from bench.measure import duration
+from bench.cases import Instance
+from bench.sheet import show
 from trajopt import problems, solve
-from trajopt.certificate import Certificate
+from trajopt.errors import MissingExtra
 from trajopt.problem import Problem
 from trajopt.problems.reference import Reference
 from trajopt.solver import Solver
-from trajopt.solvers import DDP, ILQR, Collocation
-from trajopt.status import Status
+from trajopt.solvers import DDP, ILQR, Collocation, InteriorPoint, MultipleShooting
 
-SOLVERS: dict[str, Solver] = {"Collocation": Collocation(), "ILQR": ILQR(), "DDP": DDP()}
-"""What stands in the table; the first is IPOPT on Hermite-Simpson, which handles every problem."""
+SOLVERS: dict[str, Solver] = {
+    "Collocation": Collocation(),
+    "InteriorPoint": InteriorPoint(),
+    "IPOPT": MultipleShooting(),
+    "ILQR": ILQR(),
+    "DDP": DDP(),
+}
+"""What stands in the table. The first is IPOPT on Hermite-Simpson; the third is IPOPT on the transcription of the
+second, multiple shooting with held controls."""
 
-SLOW = frozenset({"car-escape"})
-"""Half a minute and more: only with ``--all``, or by name."""
+SLOW = frozenset({"car-escape", *(name for name in problems.names() if problems.extra(name) == "robots")})
+"""Half a minute and more, on solving or on compiling: only with ``--all``, or by name."""
 
 LONGEST = 60.0
 """Seconds after which a solve is stopped."""
 
-HEAD = (
-    "problem", "optimum", "solver", "ours", "digits", "certificate", "error", "iterations", "time", "status",
-)  # fmt: skip
-
-INTRODUCTION = """\
-# The problem library against its known optima
-
-One command makes this page: `python -m bench.library --all --markdown docs/problems.md`. Without `--all` it leaves out
-what takes long; with names it runs those problems alone; without a file it prints to the terminal. Times are from
-{machine}.
-
-Every problem is solved by every solver that handles it, from the problem's own guess, on its own mesh, with the
-solver's defaults. Nothing is tuned to an optimum. The columns:
-
-- **optimum**: that of `trajopt.problems.reference(name)`, to the digits that can be trusted, in the sense in which its
-  source optimises (maxima are marked): published, or recomputed where the printed number is that of a grid (the list is
-  below, and `reference(name).source` says how); *-* where there is none.
-- **ours**: what the returned control really costs, on the true dynamics (`certificate.cost`), in the same sense.
-- **digits**: how many of the trusted digits agree, by the rule that a digit agrees when the difference is at most half
-  a unit of it. *better*: a certified answer beats the optimum by more than both errors allow.
-- **certificate**, **error**: its verdict at the default tolerance of three digits, and its estimate of the distance
-  from the optimum nearby. A mesh limits both: digits that are missing are mostly the error of the default mesh.
-- **iterations**, **time**: of the solver, without the certificate; the second solve is timed, with all code loaded. For
-  Collocation both are IPOPT's. **status**: what the solver says of itself.
-"""
-
-PRINTED: dict[str, tuple[float, str]] = {
-    "alpha-pinene": (19.8721, "COPS 3.0"),
-    "beam": (8.898598, "CTDirect.jl"),
-    "brachistochrone": (1.8016, "Dymos"),
-    "bryson-denham": (3.999539, "PSOPT"),
-    "catalyst-mixing": (-0.0480532, "PSOPT"),
-    "catalyst-mixing-long": (0.192011, "CTDirect.jl"),
-    "dtoc6": (727.9505731659, "DTOC6.SIF"),
-    "fuller-free-end": (0.268336059, "PROPT"),
-    "goddard-rocket-speed-limit": (1.25714, "CTBenchmarks.jl"),
-    "hanging-chain": (5.06891, "COPS 3.0"),
-    "linear-tangent-steering": (0.554577, "COPS 3.0"),
-    "marine-population": (19.7462, "COPS 3.0"),
-    "methanol": (0.00902229, "COPS 3.0"),
-    "missile-bunt": (40.91862, "PSOPT"),
-    "neuenhofen-kerrigan": (-0.257351960, "Hermite-Simpson, 41 nodes"),
-    "parallel-reactions": (0.573540787, "DYNOPT"),
-    "robot-arm": (9.14138, "COPS 3.0"),
-    "singular-control-luus": (1.252389645, "PROPT"),
-    "singular-control-yeo": (0.1192613, "PSOPT"),
-    "stirred-tank": (1857.687, "JModelica.org"),
-    "time-delay": (2.525738, "PSOPT"),
-    "two-link-arm": (2.988662, "PSOPT"),
-    "van-der-pol": (1.047921, "CTDirect.jl"),
-    "van-der-pol-bounded": (2.867259538, "PROPT"),
-}
-"""Numbers in print, in the unit of the library's reference; those that contradict it are listed with the difference."""
-
-NOT_HERE: dict[str, str] = {
-    "alp-rider (Betts; 2030.856)": "reached to five digits (2030.85) on a graded mesh of 600 steps with a stabilising "
-    "feedback put into the plant, but the certificate's gap between nodes stays at 3e4, so it confirms nothing",
-    "delta-III ascent, finite-burn orbit raise, interior-point condition, two-phase robot": "several phases",
-    "heat equation (Bocop)": "its definition could not be found, three digits",
-    "insurance (Bocop; 2.059511)": "the answer depends on mesh and scheme in the third digit: Hermite-Simpson ends at "
-    "2.0575, the trapezoidal rule at 2.0577, 2.0592 and 2.0597 for 100, 500 and 2000 steps",
-    "low-thrust transfer (Betts)": "needs a propagated guess of several revolutions",
-    "minimum time to climb (Bryson)": "defined by tables whose interpolation moves the third digit",
-    "swimmer (Bocop)": "a local optimum of an unpublished guess",
-    "truck with trailers (rockit)": "from a straight guess collocation ends in a poor local minimum; three digits",
-}
-"""Published problems that are not in the library, and why."""
-
 
 @dataclass(frozen=True)
 class Case:
-    """A problem of the library, possibly at another size than its default.
+    """A problem of the library and what is known of it at that size."""
 
-    Attributes
-    ----------
-    title
-        What the table calls it.
-    name, settings
-        For `trajopt.problems.load`.
-    reference
-        What is known of it.
-    """
-
-    title: str
-    name: str
+    instance: Instance
     reference: Reference
-    settings: Mapping[str, int] = field(default_factory=dict)
-
-    def load(self) -> Problem:
-        """Build the problem."""
-        return problems.load(self.name, **self.settings)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One solver on one case.
+    """One solver on one case, as plain data.
 
     Attributes
     ----------
-    case, solver
+    title, solver
         What was solved, and by what.
-    status, iterations, seconds
+    success, status, iterations, seconds
         How the solve ended.
-    certificate
-        What the answer is worth.
+    cost, error, passed, finding
+        What the certificate says: the true cost, the estimated distance from the optimum, the verdict, and the first
+        reason against it.
     """
 
-    case: Case
+    title: str
     solver: str
-    status: Status
+    success: bool
+    status: str
     iterations: int
     seconds: float
-    certificate: Certificate
+    cost: float
+    error: float
+    passed: bool
+    finding: str
 
 
 def large(title: str, name: str, optimum: float, digits: int, **settings: int) -> Case:
     """Return a case at a size for which other software published optimum and time."""
-    return Case(title, name, Reference(optimum, digits, "FATROP and IPOPT"), settings)
+    return Case(Instance(title, name, settings), Reference(optimum, digits, "FATROP and IPOPT"))
 
 
 LARGE = (
@@ -167,28 +93,66 @@ LARGE = (
 def cases(names: Sequence[str] = (), *, everything: bool = False) -> list[Case]:
     """Return the cases by those names; without names the whole library, sorted, the slow and large ones on request."""
     chosen = names or [name for name in problems.names() if everything or name not in SLOW]
-    found = [Case(name, name, problems.reference(name)) for name in chosen]
-    return sorted([*found, *(LARGE if everything and not names else ())], key=lambda case: case.title)
+    found = [Case(Instance(name, name), problems.reference(name)) for name in chosen]
+    large_ones = LARGE if everything and not names else ()
+    return sorted([*found, *large_ones], key=lambda case: case.instance.title)
 
 
-def run(case: Case, label: str) -> Line | None:
-    """Solve one case with one solver, twice, and certify the second answer; None where the solver refuses it."""
-    problem, solver = case.load(), SOLVERS[label]
-    if not problem.features <= solver.handles:
-        return None
+def run(title: str, problem: Problem, label: str) -> Line:
+    """Solve one case with one solver, twice, and certify the second answer."""
+    solver = SOLVERS[label]
     first = solve(problem, solver, max_time=LONGEST)
-    # A solve that takes seconds owes nothing of them to the loading of code.
-    answer = first if first.seconds > 5.0 else solve(problem, solver, max_time=LONGEST)
-    return Line(case, label, answer.status, answer.iterations, answer.seconds, answer.certificate)
+    # What ends after seconds without success would do so again.
+    answer = first if first.seconds > 5.0 and not first.success else solve(problem, solver, max_time=LONGEST)
+    certificate = answer.certificate
+    return Line(
+        title, label, answer.status.success, str(answer.status), answer.iterations, answer.seconds,
+        certificate.cost, certificate.error, certificate.passed, (*certificate.findings, "")[0],
+    )  # fmt: skip
 
 
-def run_all(chosen: Iterable[Case], progress: Callable[[str], None]) -> list[Line]:
-    """Solve every case with every solver that handles it."""
+def run_all(
+    chosen: Sequence[Case], progress: Callable[[str], None], known: Iterable[Line] = (), keep: Path | None = None
+) -> list[Line]:
+    """Solve every case with every solver that handles it.
+
+    Parameters
+    ----------
+    chosen
+        What to solve; a case whose extra is not installed is left out, and said.
+    progress
+        Told what comes next.
+    known
+        Lines of an earlier run, which are taken as they are.
+    keep
+        File to which each new line is added at once.
+    """
+    done = {(line.title, line.solver): line for line in known}
     lines = []
-    for case in chosen:
-        progress(case.title)
-        lines += [line for label in SOLVERS if (line := run(case, label)) is not None]
+    for number, case in enumerate(chosen, 1):
+        title = case.instance.title
+        try:
+            problem = case.instance.load()
+        except MissingExtra as error:
+            progress(f"left out: {title}: {error}")
+            continue
+        for label in (label for label, solver in SOLVERS.items() if problem.features <= solver.handles):
+            line = done.get((title, label))
+            if line is None:
+                progress(f"{number} of {len(chosen)}: {title}, {label}")
+                line = run(title, problem, label)
+                if keep is not None:
+                    with keep.open("a") as file:
+                        file.write(json.dumps(dataclasses.asdict(line)) + "\n")
+            lines.append(line)
     return lines
+
+
+def read_lines(file: Path) -> Iterator[Line]:
+    """Lines that an earlier run has kept."""
+    if file.exists():
+        for text in file.read_text().splitlines():
+            yield Line(**json.loads(text))
 
 
 def agreeing_digits(value: float, reference: Reference) -> int:
@@ -205,133 +169,39 @@ def agreeing_digits(value: float, reference: Reference) -> int:
     return min(max(agreeing, 0), reference.digits)
 
 
-def verdict(line: Line) -> str:
+def verdict(line: Line, reference: Reference) -> str:
     """Return how the answer compares with the published optimum."""
-    reference, certificate = line.case.reference, line.certificate
     if reference.cost is None:
         return "-"
-    margin = reference.tolerance + certificate.error
-    if line.status.success and certificate.passed and certificate.cost < reference.cost - margin:
+    margin = reference.tolerance + line.error
+    if line.success and line.passed and line.cost < reference.cost - margin:
         return "better"
-    return f"{agreeing_digits(certificate.cost, reference)} of {reference.digits}"
-
-
-def published(reference: Reference) -> str:
-    """Return the optimum to its trusted digits."""
-    if reference.optimum is None:
-        return "-"
-    digits = f"{reference.optimum:.{reference.digits}g}"
-    return f"{digits} (max)" if reference.kind == "maximum" else digits
-
-
-def ours(line: Line) -> str:
-    """Return the true cost in the sense of the source, to one digit more than is trusted."""
-    sign = -1.0 if line.case.reference.kind == "maximum" else 1.0
-    return f"{sign * line.certificate.cost:.{max(line.case.reference.digits, 7) + 1}g}"
-
-
-def cells(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """Return the text of the table; the name and the optimum stand in the first line of each problem only."""
-    rows, before = [], None
-    for line in lines:
-        fresh, before = line.case is not before, line.case
-        rows.append((
-            line.case.title if fresh else "",
-            published(line.case.reference) if fresh else "",
-            line.solver,
-            ours(line),
-            verdict(line),
-            "passed" if line.certificate.passed else "not passed",
-            f"{line.certificate.error:.0e}",
-            str(line.iterations),
-            duration(line.seconds),
-            str(line.status),
-        ))  # fmt: skip
-    return rows
-
-
-def summary(lines: Sequence[Line]) -> str:
-    """Return, for each solver, how many problems it was given, solved, and had certified."""
-    parts = []
-    for label in SOLVERS:
-        own = [line for line in lines if line.solver == label]
-        solved = [line for line in own if line.status.success]
-        certified = [line for line in solved if line.certificate.passed]
-        parts.append(f"{label}: {len(own)} handled, {len(solved)} solved, {len(certified)} certified")
-    return "; ".join(parts) + "."
-
-
-def notes(lines: Sequence[Line]) -> list[str]:
-    """Return what did not pass, with the certificate's first reason, and what beats its published optimum."""
-    found = []
-    for line in lines:
-        who, reference = f"**{line.case.title}**, {line.solver}", line.case.reference
-        if verdict(line) == "better":
-            found.append(f"{who}: certified to be better than {published(reference)}; {reference.note}")
-        elif not line.certificate.passed:
-            found.append(f"{who}: {line.certificate.findings[0]}")
-    return found
-
-
-def contradicted() -> list[tuple[str, ...]]:
-    """Return the printed numbers that are off by more than the optimum's tolerance and their own last digit."""
-    rows = []
-    for name, (number, where) in sorted(PRINTED.items()):
-        reference = problems.reference(name)
-        assert reference.optimum is not None
-        last_digit = 10.0 ** -len(repr(number).partition(".")[2])
-        if abs(number - reference.optimum) > reference.tolerance + last_digit:
-            relative = (number - reference.optimum) / abs(reference.optimum)
-            rows.append((name, repr(number), where, published(reference), f"{relative:+.0e}"))
-    return rows
-
-
-def as_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def markdown(lines: Sequence[Line]) -> str:
-    """Return the page of the documentation."""
-    remarks = "\n".join(f"- {note}" for note in notes(lines)) or "None."
-    missing = "\n".join(f"- **{name}**: {reason}." for name, reason in NOT_HERE.items())
-    printed = as_table(("problem", "printed", "by", "optimum", "relative difference"), contradicted())
-    return (
-        f"{INTRODUCTION.format(machine=describe_machine())}\n{summary(lines)}\n\n{as_table(HEAD, cells(lines))}\n\n"
-        f"## Not certified, or better than the optimum\n\n{remarks}\n\n"
-        "## Numbers in print that are off\n\nMost are values of grids. A number worse than the optimum is merely not "
-        "optimal; a better one belongs to no trajectory: it is what collocation gains by cheating between its nodes."
-        f"\n\n{printed}\n\n## Published, but not in the library\n\n{missing}\n"
-    )
-
-
-def show(lines: Sequence[Line]) -> None:
-    """Print the table to the terminal."""
-    console = Console(width=None if Console().is_terminal else 160)
-    table = Table(title="The library against its known optima", title_justify="left")
-    for name in HEAD:
-        table.add_column(name, overflow="fold")
-    for row in cells(lines):
-        table.add_row(*row)
-    console.print(table)
-    console.print(summary(lines))
+    return f"{agreeing_digits(line.cost, reference)} of {reference.digits}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and do what it says."""
+    from bench import library_page  # noqa: PLC0415 - the page is made of this module's lines
+
     parser = argparse.ArgumentParser(prog="python -m bench.library", description="Solve and certify the whole library.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="problems to run; default: all but the slow ones")
     parser.add_argument("--all", action="store_true", help="the slow ones and the large sizes as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of the documentation there")
-    chosen: Any = parser.parse_args(arguments)
-    lines = run_all(
-        cases(chosen.names, everything=chosen.all),
-        progress=lambda title: print(f"solving: {title}", file=sys.stderr, flush=True),
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="keep every result in FILE as it comes, and take those it has"
     )
-    show(lines)
+    chosen: Any = parser.parse_args(arguments)
+    selected = cases(chosen.names, everything=chosen.all)
+    lines = run_all(
+        selected,
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+        known=[] if chosen.resume is None else read_lines(chosen.resume),
+        keep=chosen.resume,
+    )
+    references = {case.instance.title: case.reference for case in selected}
+    show([library_page.sheet(lines, references)], library_page.summary(lines))
     if chosen.markdown is not None:
-        chosen.markdown.write_text(markdown(lines))
+        chosen.markdown.write_text(library_page.markdown(lines, references))
 
 
 if __name__ == "__main__":

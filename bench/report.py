@@ -1,27 +1,15 @@
-"""The result as one table on the terminal, as Markdown, or as JSON."""
+"""The result of `python -m bench` as tables of text, or as numbers in JSON."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from bench.machine import describe_machine, package_versions
 from bench.measure import Row, duration
+from bench.sheet import Sheet
 from bench.solves import Run
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A titled table of text; rows of which the first cell is empty continue the row above."""
-
-    title: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
 
 
 def quantity(row: Row, value: float | None) -> str:
@@ -74,27 +62,9 @@ def preamble() -> str:
     )
 
 
-def show(sheets: Sequence[Sheet]) -> None:
-    """Print the sheets to the terminal."""
-    console = Console(width=None if Console().is_terminal else 200)
-    console.print(preamble())
-    for sheet in sheets:
-        table = Table(title=sheet.title, title_justify="left")
-        for name in sheet.head:
-            table.add_column(name, overflow="fold")
-        for line in sheet.lines:
-            table.add_row(*line)
-        console.print(table)
-
-
 def markdown(sheets: Sequence[Sheet]) -> str:
-    """Return the sheets for the README."""
-    parts = [preamble()]
-    for sheet in sheets:
-        rule = ("---",) * len(sheet.head)
-        lines = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in (sheet.head, rule, *sheet.lines))
-        parts.append(f"### {sheet.title}\n\n" + "\n".join(f"| {line} |" for line in lines))
-    return "\n\n".join(parts) + "\n"
+    """Return the sheets for the documentation."""
+    return "\n\n".join([preamble(), *(f"### {sheet.title}\n\n{sheet.markdown()}" for sheet in sheets)]) + "\n"
 
 
 def as_json(rows: Sequence[Row], runs: Sequence[Run]) -> dict[str, Any]:

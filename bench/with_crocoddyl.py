@@ -141,7 +141,7 @@ def _swing_up(shape: Discretisation, model: Any, goal: np.ndarray, weights: tupl
 
 
 def _unicycle(shape: Discretisation) -> tuple[Any, Any]:
-    """Return Crocoddyl's own example; `bench.cases.unicycle` is the same in this library's terms."""
+    """Return Crocoddyl's own example; `bench.cases.Unicycle` is the same in this library's terms."""
     model = crocoddyl.ActionModelUnicycle()
     return model, model
 

@@ -19,9 +19,9 @@ from trajopt.problems.reference import TAGS, ClosedForm, Entry, Reference
 if TYPE_CHECKING:
     from trajopt.problem import Problem
 
-__all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "load", "names", "reference"]
+__all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "extra", "load", "names", "reference"]
 
-_SUPPORT = frozenset({"drawing", "reference"})
+_SUPPORT = frozenset({"arm_reach", "drawing", "parameter_fit", "reference"})
 """Files of this folder that hold no problem."""
 
 
@@ -41,6 +41,8 @@ def load(name: str, **settings: Any) -> Problem:
         When no problem has this name.
     InvalidProblem
         When the problem has no such setting.
+    MissingExtra
+        When the problem needs an extra that is not installed.
     """
     build = _entry(name).build
     known = inspect.signature(build).parameters
@@ -53,9 +55,10 @@ def load(name: str, **settings: Any) -> Problem:
     return build(**settings)
 
 
-def names() -> list[str]:
-    """Names of all problems, sorted."""
-    return sorted(entry for file in _files() for entry in _entries(file))
+def names(*, extras: bool = True) -> list[str]:
+    """Names of all problems, sorted; without ``extras`` only of those that every installation can load."""
+    entries = [entry for file in _files() for entry in _entries(file).values()]
+    return sorted(entry.name for entry in entries if extras or entry.extra is None)
 
 
 def reference(name: str) -> Reference:
@@ -67,6 +70,17 @@ def reference(name: str) -> Reference:
         When no problem has this name.
     """
     return _entry(name).reference
+
+
+def extra(name: str) -> str | None:
+    """Return the extra of trajopt that a problem needs, such as "robots"; None where the core is enough.
+
+    Raises
+    ------
+    UnknownName
+        When no problem has this name.
+    """
+    return _entry(name).extra
 
 
 def _entry(name: str) -> Entry:

@@ -12,13 +12,12 @@ are rates per 1e5 min, so that they are near one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import trajopt as to
+from trajopt.problems.parameter_fit import fit
 from trajopt.problems.reference import Entry, Reference
 
 STEPS = 5
@@ -48,58 +47,19 @@ def pinene(y: Any, p: Any) -> Any:
     )
 
 
-def between_samples(
-    rate: Callable[[Any, Any], Any], times: NDArray[np.float64], steps: int, substeps: int
-) -> Callable[[Any, Any, Any, Any], Any]:
-    """Dynamics of one of ``steps`` steps from sample to sample, each made of ``substeps`` Runge-Kutta steps.
-
-    ``rate(y, p)`` is the time derivative; ``times`` (m+1,) are those of the samples, beginning with that of y(0).
-    """
-    lengths = np.diff(times) / (steps * substeps)
-    index = np.arange(len(lengths))
-
-    def step(x: Any, u: Any, t: Any, p: Any) -> Any:
-        h = np.sum(np.where((t >= steps * index) & (t < steps * (index + 1)), lengths, 0.0))
-        for _ in range(substeps):
-            k1 = rate(x, p)
-            k2 = rate(x + 0.5 * h * k1, p)
-            k3 = rate(x + 0.5 * h * k2, p)
-            k4 = rate(x + h * k3, p)
-            x = x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        return x
-
-    return step
-
-
-def squared_residual(samples: NDArray[np.float64], first: int, steps: int) -> Callable[[Any, Any], Any]:
-    """Function (x, t) -> squared distance to the sample taken at step ``t``, zero between samples.
-
-    ``samples`` (m, nx) are taken every ``steps`` steps, the first of them at step ``first``.
-    """
-    taken = first + steps * np.arange(len(samples))
-
-    def residual(x: Any, t: Any) -> Any:
-        squares = sum((x[i] - samples[:, i]) ** 2 for i in range(samples.shape[1]))
-        return np.sum(np.where(np.abs(t - taken) < 0.5, squares, 0.0))
-
-    return residual
-
-
 def build(*, substeps: int = 8) -> to.Problem:
     """Least-squares fit of the five rates."""
-    residual = squared_residual(SAMPLES, STEPS, STEPS)
-    return to.Problem(
-        to.DiscreteDynamics(
-            between_samples(pinene, TIMES, STEPS, substeps),
-            nu=0,
-            states=("alpha-pinene", "dipentene", "allo-ocimene", "pyronene", "dimer"),
-        ),
-        stage_cost=lambda x, u, t: residual(x, t),
-        terminal_cost=residual,
+    return fit(
+        "alpha-pinene",
+        pinene,
+        {"rates": to.Free(np.zeros(5), np.full(5, 100.0), guess=np.array([5.0, 3.0, 2.0, 20.0, 4.0]))},
+        states=("alpha-pinene", "dipentene", "allo-ocimene", "pyronene", "dimer"),
         initial_state=[100.0, 0.0, 0.0, 0.0, 0.0],
-        horizon=to.Horizon(steps=STEPS * (len(TIMES) - 1)),
-        parameters={"rates": to.Free(np.zeros(5), np.full(5, 100.0), guess=np.array([5.0, 3.0, 2.0, 20.0, 4.0]))},
-        name="alpha-pinene",
+        intervals=np.diff(TIMES),
+        steps=STEPS,
+        substeps=substeps,
+        samples=SAMPLES,
+        taken=STEPS * np.arange(1, len(TIMES)),
     )
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 import trajopt as to
+from trajopt.problems.parameter_fit import fit
 from trajopt.problems.reference import Entry, Reference
 
 STEP = 0.025
-SAMPLE_STEPS = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 26, 30, 34, 38])
+TAKEN = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 26, 30, 34, 38])
 GAS_OIL = np.array(
     [1.0, 0.8105, 0.6208, 0.5258, 0.4345, 0.3903, 0.3342, 0.3034, 0.2735, 0.2405, 0.2283, 0.2071, 0.1669, 0.153, 0.1339,
      0.1265, 0.12, 0.099, 0.087, 0.077, 0.069]
@@ -38,33 +39,22 @@ def cracking(x: Any, p: Any) -> Any:
 
 def build(*, substeps: int = 10) -> to.Problem:
     """Least-squares fit of the three rates."""
-
-    def step(x: Any, u: Any, p: Any) -> Any:
-        h = STEP / substeps
-        for _ in range(substeps):
-            k1 = cracking(x, p)
-            k2 = cracking(x + 0.5 * h * k1, p)
-            k3 = cracking(x + 0.5 * h * k2, p)
-            k4 = cracking(x + h * k3, p)
-            x = x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        return x
-
-    def residual(x: Any, t: Any) -> Any:
-        squares = (x[0] - GAS_OIL) ** 2 + (x[1] - GASOLINE) ** 2
-        return np.sum(np.where(np.abs(t - SAMPLE_STEPS) < 0.5, squares, 0.0))
-
-    return to.Problem(
-        to.DiscreteDynamics(step, nu=0, states=("gas oil", "gasoline")),
-        stage_cost=lambda x, u, t: residual(x, t),
-        terminal_cost=residual,
-        initial_state=[1.0, 0.0],
-        horizon=to.Horizon(steps=int(SAMPLE_STEPS[-1])),
-        parameters={
+    steps = int(TAKEN[-1])
+    return fit(
+        "gas-oil-cracking",
+        cracking,
+        {
             "a": to.Free(0.0, 50.0, guess=10.0),
             "b": to.Free(0.0, 50.0, guess=5.0),
             "c": to.Free(0.0, 50.0, guess=0.5),
         },
-        name="gas-oil-cracking",
+        states=("gas oil", "gasoline"),
+        initial_state=[1.0, 0.0],
+        intervals=[STEP * steps],
+        steps=steps,
+        substeps=substeps,
+        samples=np.column_stack([GAS_OIL, GASOLINE]),
+        taken=TAKEN,
     )
 
 

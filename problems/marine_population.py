@@ -5,7 +5,7 @@ States: abundance of each stage; no control; parameters: growth g1 ... g7, morta
     y1' = -(m1 + g1) y1,  ys' = g(s-1) y(s-1) - (ms + gs) ys,  y8' = g7 y7 - m8 y8,
 
 minimise sum over censuses |y(t_i) - z_i|^2 every 1/2 over [0, 10], y(0) free too. Abundances are counted in thousands,
-so the optimum is a millionth of the published one. Discrete time as in ``alpha-pinene``, a step from census to census.
+so the optimum is a millionth of the published one. Discrete time as in ``parameter_fit``, a step from census to census.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import trajopt as to
-from trajopt.problems.alpha_pinene import between_samples, squared_residual
+from trajopt.problems.parameter_fit import fit
 from trajopt.problems.reference import Entry, Reference
 
 TIMES = np.linspace(0.0, 10.0, 21)
@@ -47,20 +47,22 @@ def population(y: Any, p: Any) -> Any:
 
 def build(*, substeps: int = 16) -> to.Problem:
     """Least-squares fit of growth, mortality and the first census."""
-    residual = squared_residual(CENSUSES, 0, 1)
-    return to.Problem(
-        to.DiscreteDynamics(
-            between_samples(population, TIMES, 1, substeps), nu=0, states=tuple(f"stage {s + 1}" for s in range(STAGES))
-        ),
-        stage_cost=lambda x, u, t: residual(x, t),
-        terminal_cost=residual,
-        horizon=to.Horizon(steps=len(TIMES) - 1),
-        parameters={
+    steps = np.arange(len(TIMES), dtype=float)
+    return fit(
+        "marine-population",
+        population,
+        {
             "growth": to.Free(np.zeros(STAGES - 1), np.full(STAGES - 1, 10.0), guess=np.full(STAGES - 1, 0.5)),
             "mortality": to.Free(np.zeros(STAGES), np.full(STAGES, 10.0), guess=np.full(STAGES, 0.1)),
         },
-        guess=(np.arange(len(TIMES), dtype=float), CENSUSES, np.zeros((len(TIMES), 0))),
-        name="marine-population",
+        states=[f"stage {s + 1}" for s in range(STAGES)],
+        initial_state=None,
+        intervals=np.diff(TIMES),
+        steps=1,
+        substeps=substeps,
+        samples=CENSUSES,
+        taken=steps,
+        guess=(steps, CENSUSES, np.zeros((len(TIMES), 0))),
     )
 
 

@@ -5,7 +5,7 @@ d = (r2 + r5) y1 + y2,
 
     y1' = -(2 r2 - r1 y2/d + r3 + r4) y1,  y2' = r1 y1 (r2 y1 - y2)/d + r3 y1,  y3' = r1 y1 (y2 + r5 y1)/d + r4 y1,
 
-y(0) = (1, 0, 0), minimise sum over samples |y(t_i) - z_i|^2. Discrete time as in ``alpha-pinene``.
+y(0) = (1, 0, 0), minimise sum over samples |y(t_i) - z_i|^2. Discrete time as in ``parameter_fit``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import trajopt as to
-from trajopt.problems.alpha_pinene import between_samples, squared_residual
+from trajopt.problems.parameter_fit import fit
 from trajopt.problems.reference import Entry, Reference
 
 STEPS = 3
@@ -49,17 +49,17 @@ def conversion(y: Any, p: Any) -> Any:
 
 def build(*, substeps: int = 8) -> to.Problem:
     """Least-squares fit of the five rates."""
-    residual = squared_residual(SAMPLES, 0, STEPS)
-    return to.Problem(
-        to.DiscreteDynamics(
-            between_samples(conversion, TIMES, STEPS, substeps), nu=0, states=("methanol", "olefins", "paraffins")
-        ),
-        stage_cost=lambda x, u, t: residual(x, t),
-        terminal_cost=residual,
+    return fit(
+        "methanol",
+        conversion,
+        {"rates": to.Free(np.zeros(5), np.full(5, 50.0), guess=np.array([2.0, 2.0, 1.0, 1.0, 0.1]))},
+        states=("methanol", "olefins", "paraffins"),
         initial_state=[1.0, 0.0, 0.0],
-        horizon=to.Horizon(steps=STEPS * (len(TIMES) - 1)),
-        parameters={"rates": to.Free(np.zeros(5), np.full(5, 50.0), guess=np.array([2.0, 2.0, 1.0, 1.0, 0.1]))},
-        name="methanol",
+        intervals=np.diff(TIMES),
+        steps=STEPS,
+        substeps=substeps,
+        samples=SAMPLES,
+        taken=STEPS * np.arange(len(TIMES)),
     )
 
 

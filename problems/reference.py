@@ -119,8 +119,11 @@ class Entry:
         Factory of the problem, its constants being keyword settings.
     reference
         What is known for the default settings.
+    extra
+        The extra of trajopt that the problem needs, such as "robots"; None where the core is enough.
     """
 
     name: str
     build: Callable[..., Problem]
     reference: Reference
+    extra: str | None = None

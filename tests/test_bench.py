@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cases import Case, unicycle
+from bench.cases import Case, Instance, Unicycle
 from bench.competitor import Unavailable
 from bench.discretisation import Discretisation
 from bench.measure import Row, duration, take_turns
@@ -18,7 +18,7 @@ from bench.with_casadi import TOLERANCE, Fatrop, Ipopt
 from bench.with_crocoddyl import Crocoddyl
 from bench.with_trajopt import Ddp
 
-PENDULUM = Case("pendulum", "pendulum", {"steps": 25, "damping": 0.0}, soft=True, model="pendulum")
+PENDULUM = Case(Instance("pendulum", "pendulum", {"steps": 25, "damping": 0.0}), soft=True, model="pendulum")
 CUTEST_DTOC3 = 224.5903818850981  # N = 10, by Riccati recursion
 
 
@@ -61,7 +61,7 @@ def test_the_judge_values_a_rollout_as_the_solver_does(pendulum):
 @pytest.mark.parametrize("amount", [1e-6, 0.3])
 def test_the_judge_sees_a_state_that_the_dynamics_do_not_reach(amount):
     """A final state moved by some amount is a defect of that amount."""
-    shape = Discretisation(unicycle(steps=5))
+    shape = Discretisation(Unicycle("unicycle", steps=5).load())
     answer = Ddp(shape).read(Ddp(shape).solve())
     moved = answer.x.copy()
     moved[-1, 0] += amount
@@ -78,7 +78,7 @@ def test_the_judge_sees_a_control_beyond_its_bounds(pendulum):
 @pytest.mark.parametrize("model", ["unicycle", "pendulum"])
 def test_crocoddyl_solves_the_same_problem(pendulum, model):
     """Crocoddyl's own C++ models have our optimum; a model that does not match is refused."""
-    shape = pendulum if model == "pendulum" else Discretisation(unicycle(steps=20))
+    shape = pendulum if model == "pendulum" else Discretisation(Unicycle("unicycle", steps=20).load())
     try:
         theirs = Crocoddyl(shape, model)
     except Unavailable as reason:
@@ -91,7 +91,7 @@ def test_crocoddyl_solves_the_same_problem(pendulum, model):
 
 def test_a_case_runs_and_is_reported():
     """Every competitor reaches the published optimum of a small DTOC3, and the report holds them all."""
-    runs = run_case(Case("small", "dtoc3", {"steps": 9}, model="dtoc3"), quick=True)
+    runs = run_case(Case(Instance("small", "dtoc3", {"steps": 9}), model="dtoc3"), quick=True)
     measured = [run for run in runs if run.verdict is not None]
     assert len(measured) >= 4
     assert len(runs) == 7

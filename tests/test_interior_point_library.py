@@ -18,7 +18,7 @@ COARSE = {"space-shuttle-reentry-heating": "the heating limit is exceeded betwee
 """Problems on which one RK4 step an interval with a held control is too coarse for the certificate to tell."""
 
 
-@pytest.mark.parametrize("name", problems.names())
+@pytest.mark.parametrize("name", problems.names(extras=False))
 def test_library(name):
     """Solved with the defaults, from the problem's own guess; where the optimum is published, it is reached."""
     reference = problems.reference(name)

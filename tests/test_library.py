@@ -27,6 +27,14 @@ NOT_REACHED = {
     ("ilqr", "algal-bacterial"): "the rollout of the guess leaves the region where the growth rates make sense",
     ("ddp", "algal-bacterial"): "the rollout of the guess leaves the region where the growth rates make sense",
     ("ilqr", "crane-container"): "the loading bound is met so late that the penalty outgrows Gauss-Newton's model",
+    (
+        "ilqr",
+        "race-car",
+    ): "rolled out, the guess leaves the road and stands still, where the time for a metre has a pole",
+    (
+        "ddp",
+        "race-car",
+    ): "rolled out, the guess leaves the road and stands still, where the time for a metre has a pole",
     ("ddp", "crane-container"): "the multipliers converge linearly and meet the iteration limit at a violation of 1e-5",
 }
 """Published optima that a solver does not reach, and why; it must not claim success there."""
@@ -51,7 +59,7 @@ def published(solver) -> list[str]:
     """Names of the problems with a known optimum that the solver handles."""
     return [
         name
-        for name in problems.names()
+        for name in problems.names(extras=False)
         if problems.reference(name).optimum is not None and problems.load(name).features <= solver.handles
     ]
 
@@ -102,7 +110,7 @@ def test_a_published_optimum_is_beaten():
     assert solution.certificate.cost + solution.certificate.error < reference.cost - 0.5
 
 
-@pytest.mark.parametrize("name", sorted(set(problems.names()) - set(published(Collocation())) - SLOW))
+@pytest.mark.parametrize("name", sorted(set(problems.names(extras=False)) - set(published(Collocation())) - SLOW))
 def test_problems_without_a_published_optimum_are_solved(name):
     """Where nobody published a number, collocation at least ends with success."""
     assert to.solve(problems.load(name), Collocation()).success

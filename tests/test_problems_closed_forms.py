@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from trajopt import problems
 from trajopt.plain import PlainFunctions
 
-NAMES = [name for name in problems.names() if problems.reference(name).solution is not None]
+NAMES = [name for name in problems.names(extras=False) if problems.reference(name).solution is not None]
 EPS = np.finfo(float).eps
 
 

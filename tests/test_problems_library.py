@@ -14,7 +14,7 @@ from trajopt.problem import Feature
 from trajopt.problems.drawing import ROLES, Arrow, Circle, Line, Polygon, Trail
 from trajopt.problems.reference import TAGS
 
-NAMES = problems.names()
+NAMES = problems.names(extras=False)
 
 FIXED_BY_DATA = {"alpha-pinene", "gas-oil-cracking", "marine-population", "methanol"}
 """Problems whose samples fix the number of steps."""

@@ -13,7 +13,7 @@ from trajopt import problems
 from trajopt.problems import alpha_pinene, electric_vehicle, marine_population, methanol
 from trajopt.problems.catalyst_mixing import tube
 from trajopt.problems.dtoc1l import matrices
-from trajopt.problems.gas_oil_cracking import GAS_OIL, GASOLINE, SAMPLE_STEPS, STEP
+from trajopt.problems.gas_oil_cracking import GAS_OIL, GASOLINE, STEP, TAKEN
 from trajopt.problems.goddard_rocket import rocket
 
 
@@ -184,7 +184,7 @@ def test_gas_oil_by_least_squares():
 
     def residuals(rates):
         a, b, c = rates
-        times = STEP * SAMPLE_STEPS
+        times = STEP * TAKEN
         y = solve_ivp(
             lambda t, y: [-(a + c) * y[0] ** 2, a * y[0] ** 2 - b * y[1]],
             (0.0, times[-1]), [1.0, 0.0], t_eval=times, rtol=1e-10, atol=1e-12,

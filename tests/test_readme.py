@@ -7,9 +7,20 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from robot_cases import needs_robots
 
 ROOT = Path(__file__).parents[1]
-GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+NEEDS = {"<!-- needs: robots -->": (needs_robots, pytest.mark.robots)}
+"""First lines of guides that need an extra, and the marks that skip them where it is missing."""
+
+
+def _guide(page: Path):
+    first = page.read_text().partition("\n")[0]
+    assert not first.startswith("<!-- needs:") or first in NEEDS, f"{page}: {first}"
+    return pytest.param(page, marks=NEEDS.get(first, ()), id=page.stem)
+
+
+GUIDES = [_guide(page) for page in sorted((ROOT / "docs" / "guide").glob("*.md"))]
 
 
 def run_snippets(page: Path) -> dict:
@@ -30,7 +41,7 @@ def test_snippets_run(tmp_path, monkeypatch, capsys):
     assert namespace["solution"].certified
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", GUIDES)
 def test_guide_runs(page, tmp_path, monkeypatch):
     """What a reader of a guide copies works, and what its snippets assert holds."""
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from trajopt.batch import solve_batch
 from trajopt.batch_dynamics import BlackBoxDynamics
+from trajopt.casadi_function import casadi_function
 from trajopt.compare import compare
 from trajopt.constraints import (
     BoundaryConstraint,
@@ -58,6 +59,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedProblem",
     "__version__",
+    "casadi_function",
     "compare",
     "solve",
     "solve_batch",

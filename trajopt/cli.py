@@ -99,14 +99,25 @@ def _list(options: argparse.Namespace) -> int:
 
     entries = []
     for name in problems.names():
-        problem, known = problems.load(name), problems.reference(name)
+        known = problems.reference(name)
         optimum = "" if known.optimum is None else f"{known.optimum:.{min(max(known.digits, 1), 8)}g}"
         optimum += " max" if optimum and known.kind == "maximum" else ""
-        entries.append((name, f"{problem.nx}/{problem.nu}", optimum, ", ".join(known.tags), known.source))
+        entries.append((name, _sizes(name), optimum, ", ".join(known.tags), known.source))
     console = _console()
     console.print(library_table(entries))
     console.print(solver_table([(name, _refuses(name)) for name in solver_names()]))
     return SOLVED
+
+
+def _sizes(name: str) -> str:
+    """States and controls of a problem, or the extra that it needs."""
+    from trajopt import problems  # noqa: PLC0415 - the core does not know the library; its command line does
+
+    try:
+        problem = problems.load(name)
+    except MissingExtra:
+        return f"needs trajopt[{problems.extra(name)}]"
+    return f"{problem.nx}/{problem.nu}"
 
 
 def _refuses(name: str) -> str:

@@ -21,8 +21,8 @@ from trajopt.symbolic.traced import (
     has_symbol,
     plain,
     to_array,
+    to_matrix,
     to_numbers,
-    to_sx,
     unsupported,
 )
 
@@ -91,12 +91,6 @@ def _adjugate(matrix: np.ndarray) -> np.ndarray:
     return np.array(cofactors, dtype=object).reshape(matrix.shape)
 
 
-def _to_casadi(matrix: np.ndarray) -> ca.SX:
-    """Convert with the zeros left out, whose pattern the block-triangular solver exploits."""
-    columns = [ca.vertcat(*map(to_sx, column)) for column in matrix.T]
-    return ca.sparsify(ca.horzcat(*columns))
-
-
 @implements(np.linalg.solve)
 def _solve(a: Any, b: Any) -> Any:
     matrix, right = _square(a), plain(to_array(b))
@@ -109,7 +103,8 @@ def _solve(a: Any, b: Any) -> Any:
     if len(matrix) <= _LARGEST_BY_MINORS:
         return from_numpy((_adjugate(matrix) @ right) / determinant(matrix))
     columns = right.reshape(len(right), -1)
-    solution = ca.solve(_to_casadi(matrix), _to_casadi(columns))
+    # With the zeros left out, whose pattern the block-triangular solver exploits.
+    solution = ca.solve(ca.sparsify(to_matrix(matrix)), ca.sparsify(to_matrix(columns)))
     return from_numpy(elements_of(solution).reshape(right.shape))
 
 

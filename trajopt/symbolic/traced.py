@@ -167,6 +167,12 @@ def elements_of(sx: ca.SX) -> np.ndarray:
     return array.reshape(sx.shape, order="F")
 
 
+def to_matrix(matrix: np.ndarray) -> ca.SX:
+    """Return a plain two-dimensional array of scalars and numbers as SX, of the same shape."""
+    columns = [ca.vertcat(ca.SX(0, 1), *map(to_sx, column)) for column in matrix.T]
+    return ca.horzcat(ca.SX(len(matrix), 0), *columns)
+
+
 class TracedArray(_Dispatching, np.ndarray):
     """An ndarray of `TracedScalar` and numbers, shape and strides as NumPy would have them."""
 
