@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from trajopt.solvers.chain import Chain, MultiStart
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.ilqr import DDP, ILQR
+    from trajopt.solvers.indirect import Indirect
     from trajopt.solvers.interior_point import InteriorPoint
     from trajopt.solvers.lqr import LQR
     from trajopt.solvers.mppi import MPPI
@@ -18,6 +19,7 @@ _HOME = {
     "Collocation": "collocation",
     "DDP": "ilqr",
     "ILQR": "ilqr",
+    "Indirect": "indirect",
     "InteriorPoint": "interior_point",
     "LQR": "lqr",
     "MPPI": "mppi",
@@ -33,6 +35,7 @@ __all__ = [
     "MPPI",
     "Chain",
     "Collocation",
+    "Indirect",
     "InteriorPoint",
     "MultiStart",
     "MultipleShooting",

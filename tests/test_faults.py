@@ -17,9 +17,9 @@ import pytest
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation
+from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect
 
-SOLVERS = [ILQR(), DDP(), Collocation(), MPPI(samples=64, iterations=15)]
+SOLVERS = [ILQR(), DDP(), Collocation(), MPPI(samples=64, iterations=15), Indirect("shooting", tolerance=1e-6)]
 
 
 def arm(length: float = 1.0, **options) -> Problem:
@@ -128,6 +128,8 @@ def test_first_use_may_be_in_a_thread():
         "ILQR(tolerance=1e-300, iterations=10**9)",
         "Collocation(options={'acceptable_iter': 0, 'tol': 1e-300, 'compl_inf_tol': 1e-300})",
         "MPPI(tolerance=1e-300, patience=10**9, iterations=10**9)",
+        "Indirect()",
+        "Indirect('shooting')",
     ],
 )
 def test_an_interrupt_keeps_the_best_so_far(solver):

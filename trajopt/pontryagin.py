@@ -15,7 +15,6 @@ nothing limits du: such controls are left out and named.
 
 from __future__ import annotations
 
-import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from trajopt.problem import Problem
 from trajopt.reintegration import GAUSS_NODES, GAUSS_WEIGHTS, Reintegration
 from trajopt.sensitivity import Linearisation, evaluate
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.hamiltonian import Hamiltonian
 
 Array = NDArray[np.float64]
 
@@ -103,18 +103,10 @@ def _hamiltonian(
     problem: Problem, x: Array, u: Array, t: Array, p: Array, costate: Array, prices: Array, density: Array
 ) -> tuple[Array, Array]:
     """First and second derivative of the Hamiltonian by the control, (..., nu) and (..., nu, nu)."""
-    model = problem.model
-    symbols = [ca.SX.sym(name, part.shape[-1]) for name, part in (("l", costate), ("q", prices), ("m", density))]
-    parts = (model.dynamics, model.integral.expression, model.path.expression)
-    hamiltonian = model.stage_cost + sum(
-        ca.dot(symbol, part) for symbol, part in zip(symbols, parts, strict=True) if part.numel()
-    )
-    return evaluate(
-        ca.gradient(hamiltonian, model.u),
-        [model.u, model.x, model.t, model.p, *symbols],
-        [u, x, t[..., None], np.broadcast_to(p, (*t.shape, p.size)), costate, prices, density],
-        by=1,
-    )
+    model, hamiltonian = problem.model, Hamiltonian.of(problem.model)
+    symbols = [model.u, model.x, model.t, model.p, hamiltonian.costate, hamiltonian.prices, hamiltonian.densities]
+    values = [u, x, t[..., None], np.broadcast_to(p, (*t.shape, p.size)), costate, prices, density]
+    return evaluate(hamiltonian.gradient, symbols, values, by=1)
 
 
 def _box_decrease(gradient: Array, curvature: Array, lower: Array, upper: Array) -> tuple[Array, NDArray[np.bool_]]:

@@ -333,7 +333,7 @@ def linearise(
     if not problem.dynamics.continuous:
         maps = np.concatenate([by_x[:, 0], by_w[:, 0]], axis=-1)
         return Linearisation(decisions, maps, steps.interval, by_x, feedback)
-    maps, inside = _gauss_steps(by_x, by_w, steps.end - steps.begin)
+    maps, inside = gauss_steps(by_x, by_w, steps.end - steps.begin)
     return Linearisation(decisions, maps, steps.interval, inside, feedback)
 
 
@@ -378,7 +378,7 @@ def _split(
     return by_x, np.concatenate([by_nodes, by_static], axis=-1)
 
 
-def _gauss_steps(by_x: Array, by_w: Array, lengths: Array) -> tuple[Array, Array]:
+def gauss_steps(by_x: Array, by_w: Array, lengths: Array) -> tuple[Array, Array]:
     """One Gauss step of the variational equations for all steps, in blocks: the maps, and what they are inside."""
     count, points, _, nx = by_x.shape
     blocks = -(-count * (points * nx) ** 2 // _BLOCK)
