@@ -28,14 +28,15 @@ from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Problem
 from trajopt.solver import Outcome
-from trajopt.solvers.direct import DirectMethod, read_outcome
+from trajopt.solvers.direct import read_outcome
+from trajopt.solvers.joint import JointDirectMethod
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.collocation_schemes import SCHEMES, Scheme
 
 
 @final
 @dataclass(frozen=True)
-class Collocation(DirectMethod):
+class Collocation(JointDirectMethod):
     """Direct collocation with exact sparse derivatives, solved by IPOPT; it handles every kind of constraint.
 
     Parameters

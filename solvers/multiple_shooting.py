@@ -31,12 +31,13 @@ from trajopt.monitor import Monitor
 from trajopt.problem import Problem
 from trajopt.solver import Outcome
 from trajopt.solvers.direct import ShootingMethod, read_outcome
+from trajopt.solvers.joint import JointDirectMethod
 from trajopt.trajectory import Trajectory
 
 
 @final
 @dataclass(frozen=True)
-class MultipleShooting(ShootingMethod):
+class MultipleShooting(ShootingMethod, JointDirectMethod):
     """Direct multiple shooting with exact sparse derivatives, solved by IPOPT; it handles every kind of constraint."""
 
     __doc__ = f"{__doc__}\n{ShootingMethod.__doc__}"

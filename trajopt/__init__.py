@@ -25,6 +25,9 @@ from trajopt.errors import (
     UnsupportedProblem,
 )
 from trajopt.horizon import Free, Horizon
+from trajopt.link import Link
+from trajopt.multi_phase import MultiPhaseProblem
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.problem import Problem
 from trajopt.solution import Solution
 from trajopt.solve import solve
@@ -46,7 +49,10 @@ __all__ = [
     "Horizon",
     "IntegralConstraint",
     "InvalidProblem",
+    "Link",
     "MissingExtra",
+    "MultiPhaseProblem",
+    "MultiPhaseSolution",
     "NotDifferentiable",
     "PathConstraint",
     "Problem",

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.errors import InvalidProblem
-from trajopt.optimality import check_optimality
+from trajopt.optimality import Optimality, check_optimality
 from trajopt.plain import PlainFunctions
 from trajopt.problem import Problem
 from trajopt.reintegration import Reintegration, reintegrate
+from trajopt.sensitivity import Feedback
 from trajopt.solution import Solution
 from trajopt.tracking import Tracked, track
 from trajopt.trajectory import Interpolation, Trajectory
-from trajopt.violations import Violation, evaluate_plainly, measure
+from trajopt.violations import Measurement, Violation, evaluate_plainly, measure
 
 Array = NDArray[np.float64]
 _NAN = float("nan")
@@ -169,20 +170,38 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
             " but a positive tolerance and a solution with its problem were expected; correct them."
         )
     begin = time.perf_counter()
-    problem, trajectory = solution.problem, solution.trajectory
+    traced = retrace(solution.problem, solution.trajectory, tolerance)
+    if isinstance(traced, str):
+        return refuse(solution, tolerance, traced)
+    problem, some = solution.problem, traced
+    optimality = check_optimality(
+        problem, some.trajectory, some.parameters, some.path, some.found, some.cost, tolerance, some.feedback
+    )
+    return replace(judge(solution, traced, optimality, tolerance), seconds=time.perf_counter() - begin)
+
+
+@dataclass(frozen=True, eq=False)
+class Retraced:
+    """What the control of an answer really does, under feedback if need be: its re-integration, measured and valued."""
+
+    trajectory: Trajectory
+    parameters: Array
+    path: Reintegration
+    found: Measurement
+    cost: float
+    correction: float
+    feedback: Feedback | None
+
+
+def retrace(problem: Problem, trajectory: Trajectory, tolerance: float) -> Retraced | str:
+    """Integrate, value and measure; where nothing can be integrated, a sentence that says why."""
     malformed = _malformed(problem, trajectory)
     if malformed:
-        return _refuse(solution, tolerance, malformed)
+        return malformed
     try:
         parameters = problem.layout.pack({**(problem.parameters or {}), **trajectory.parameters})
     except InvalidProblem as error:
-        return _refuse(solution, tolerance, f"The parameters of the answer do not fit: {error}")
-    return replace(_examine(solution, problem, parameters, tolerance), seconds=time.perf_counter() - begin)
-
-
-def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance: float) -> Certificate:
-    """Integrate, value, measure, and collect the numbers."""
-    trajectory = solution.trajectory
+        return f"The parameters of the answer do not fit: {error}"
     functions = PlainFunctions(problem, parameters)
     path = reintegrate(problem, trajectory, functions)
     tracked = _under_feedback(problem, trajectory, parameters, functions, path, tolerance)
@@ -191,34 +210,42 @@ def _examine(solution: Solution, problem: Problem, parameters: Array, tolerance:
         trajectory, path = tracked.trajectory, replace(again, defects=path.defects, drift=path.drift)
     correction, feedback = (tracked.correction, tracked.feedback) if tracked is not None else (0.0, None)
     final = evaluate_plainly(functions.terminal_cost, 1, path.knots[-1], float(path.t[-1]))
-    cost = float(path.running[0] + final[0])
     found = measure(problem, trajectory, functions, parameters, path)
-    optimality = check_optimality(problem, trajectory, parameters, path, found, cost, tolerance, feedback)
-    worst, difference = found.worst(), abs(solution.cost - cost)
+    return Retraced(trajectory, parameters, path, found, float(path.running[0] + final[0]), correction, feedback)
+
+
+def judge(
+    solution: Solution, traced: Retraced, optimality: Optimality, tolerance: float, whole: float | None = None
+) -> Certificate:
+    """Collect the numbers, and say what is not within the tolerance.
+
+    Parameters
+    ----------
+    solution, traced, optimality, tolerance
+        What was found.
+    whole
+        Cost of all phases together, if this is one of them: errors of the cost are relative to it.
+    """
+    path, cost, trajectory = traced.path, traced.cost, traced.trajectory
+    correction, feedback = traced.correction, traced.feedback
+    worst, difference = traced.found.worst(), abs(solution.cost - cost)
     violation = max(0.0, worst[0].amount) if worst else 0.0
+    size = abs(cost if whole is None else whole)
     numbers = {
-        "cost_error": _or_infinity(difference / max(abs(cost), tolerance)),
-        "defect": _or_infinity(float(path.defects.max())),
+        "cost_error": or_infinity(difference / max(size, tolerance)),
+        "defect": or_infinity(float(path.defects.max())),
         "violation": np.inf if path.failure else violation,
     }
     remarks = (_UNDER_FEEDBACK,) if feedback else ()
-    reasons = _reasons(
-        numbers | {"correction": correction},
-        optimality.stationarity,
-        path,
-        trajectory,
-        worst,
-        solution.cost,
-        cost,
-        tolerance,
-    )
+    judged = numbers | {"correction": correction}
+    reasons = _reasons(judged, optimality.stationarity, path, trajectory, worst, solution.cost, cost, tolerance)
     return Certificate(
         findings=tuple(reasons),
         tolerance=tolerance,
         cost=cost,
         reported=solution.cost,
         defects=path.defects,
-        drift=_or_infinity(path.drift),
+        drift=or_infinity(path.drift),
         correction=correction,
         t=path.t,
         x=path.x,
@@ -244,7 +271,7 @@ def _under_feedback(
     return track(problem, trajectory, parameters, functions, tolerance)
 
 
-def _or_infinity(number: float) -> float:
+def or_infinity(number: float) -> float:
     """Put infinity in place of NaN: what could not be measured is as bad as can be."""
     return float("inf") if np.isnan(number) else float(number)
 
@@ -269,7 +296,7 @@ def _malformed(problem: Problem, trajectory: Trajectory) -> str:
     return ""
 
 
-def _refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:
+def refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:
     """Make a certificate without numbers."""
     nan, inf, nothing = float("nan"), float("inf"), np.zeros((0, 0))
     return Certificate(

@@ -17,10 +17,12 @@ from rich.text import Text
 
 from trajopt.compare import compare
 from trajopt.errors import InvalidProblem, MissingExtra, TrajoptError
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.problem import Feature
-from trajopt.registry import load_solver, solver_names
+from trajopt.registry import SEVERAL_PHASES, load_solver, solver_names
 from trajopt.solution import Solution
 from trajopt.solve import solve
+from trajopt.solver import MultiPhaseSolver
 from trajopt.status import Status
 from trajopt.target import Target, find_target, read_setting
 
@@ -123,10 +125,11 @@ def _sizes(name: str) -> str:
 def _refuses(name: str) -> str:
     """What a solver does not handle, or why it is not here."""
     try:
-        handled = load_solver(name).handles
+        solver = load_solver(name)
     except (MissingExtra, ImportError) as error:
         return f"not installed: {error}"
-    return ", ".join(feature for feature in Feature if feature not in handled)
+    missing = [str(feature) for feature in Feature if feature not in solver.handles]
+    return ", ".join(missing if isinstance(solver, MultiPhaseSolver) else [*missing, SEVERAL_PHASES])
 
 
 def _solve(options: argparse.Namespace) -> int:
@@ -151,7 +154,7 @@ def _solve(options: argparse.Namespace) -> int:
     return _exit_code(solution.status)
 
 
-def _show(solution: Solution, target: Target, quiet: bool) -> None:
+def _show(solution: Solution | MultiPhaseSolution, target: Target, quiet: bool) -> None:
     """The summary on standard output."""
     from trajopt.view.facts import Facts, duration, number  # noqa: PLC0415 - views load when shown
     from trajopt.view.tables import certificate_table, summary_table  # noqa: PLC0415

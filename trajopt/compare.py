@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from trajopt.errors import InvalidProblem, MissingExtra, UnsupportedProblem
+from trajopt.multi_phase import MultiPhaseProblem
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.problem import Problem
 from trajopt.registry import find_solver
 from trajopt.solution import Solution
@@ -40,7 +42,7 @@ class Row:
     """
 
     label: str
-    solution: Solution | None
+    solution: Solution | MultiPhaseSolution | None
     refusal: str = ""
 
 
@@ -57,11 +59,11 @@ class Comparison:
         One for each solver, in the order given.
     """
 
-    problem: Problem
+    problem: Problem | MultiPhaseProblem
     rows: tuple[Row, ...]
 
     @property
-    def solutions(self) -> dict[str, Solution]:
+    def solutions(self) -> dict[str, Solution | MultiPhaseSolution]:
         """Answers by label, without those of solvers that refused."""
         return {row.label: row.solution for row in self.rows if row.solution is not None}
 
@@ -117,7 +119,7 @@ class Comparison:
 
 
 def compare(
-    problem: Problem,
+    problem: Problem | MultiPhaseProblem,
     solvers: Sequence[str | Solver],
     *,
     guess: Any = None,
@@ -149,7 +151,7 @@ def compare(
     InvalidProblem, UnknownName
         When what was given makes no sense; before the first solver runs.
     """
-    if not isinstance(problem, Problem):
+    if not isinstance(problem, Problem | MultiPhaseProblem):
         raise InvalidProblem(
             f"compare got a {type(problem).__name__}, but a Problem was expected; make one with trajopt.Problem(...)."
         )
@@ -175,7 +177,7 @@ def compare(
     return Comparison(problem, tuple(rows))
 
 
-def _find(solver: str | Solver, problem: Problem) -> Solver | str:
+def _find(solver: str | Solver, problem: Problem | MultiPhaseProblem) -> Solver | str:
     """The solver, or why it does not treat the problem."""
     try:
         return find_solver(solver, problem)

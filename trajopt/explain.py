@@ -11,10 +11,10 @@ from trajopt.status import Status
 from trajopt.trajectory import Interpolation
 from trajopt.violations import Violation
 
-_SHOWN = 3
+SHOWN = 3
 """Constraints listed: a cause and its neighbours; the certificate has them all."""
 
-_BY_STATUS = {
+BY_STATUS = {
     Status.ITERATION_LIMIT: "Allow more iterations, or start from this solution: solve(problem, guess=solution).",
     Status.TIME_LIMIT: "Allow more time, or start from this solution: solve(problem, guess=solution).",
     Status.INTERRUPTED: "Continue from this solution: solve(problem, guess=solution).",
@@ -23,6 +23,7 @@ _BY_STATUS = {
     Status.DIVERGED: "Bound the controls and states, or check the sign of the cost: it may fall without limit.",
     Status.NUMERICAL_FAILURE: "Keep the states where the functions are finite, with bounds or another guess.",
 }
+"""What to try after a solve that ended so."""
 
 
 def explain(solution: Solution) -> str:
@@ -46,7 +47,7 @@ def explain(solution: Solution) -> str:
         lines += ["The certificate does not confirm the answer:", *map("  - {}".format, certificate.findings)]
     if certificate.worst:
         lines += ["The constraints closest to their limits, or beyond:"]
-        lines += [f"  - {_describe(record)}" for record in certificate.worst[:_SHOWN]]
+        lines += [f"  - {describe(record)}" for record in certificate.worst[:SHOWN]]
     lines += certificate.remarks
     advice = list(dict.fromkeys(_advice(solution, certificate)))
     if advice:
@@ -54,7 +55,7 @@ def explain(solution: Solution) -> str:
     return "\n".join(lines)
 
 
-def _describe(record: Violation) -> str:
+def describe(record: Violation) -> str:
     """One constraint by name and time."""
     if record.amount > 0.0:
         return f"{record.name!r} is violated by {record.amount:.3g} at t={record.time:.4g}."
@@ -65,8 +66,8 @@ def _advice(solution: Solution, certificate: Certificate) -> Iterator[str]:
     """Say what to try, most promising first."""
     tolerance = certificate.tolerance
     violated = [record for record in certificate.worst if record.amount > tolerance]
-    if solution.status in _BY_STATUS:
-        yield _BY_STATUS[solution.status]
+    if solution.status in BY_STATUS:
+        yield BY_STATUS[solution.status]
     if solution.status is Status.INFEASIBLE:
         if violated:
             yield f"Relax or remove {violated[0].name!r}, which is farthest from being satisfied."

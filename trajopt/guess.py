@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajopt.errors import InvalidProblem
 from trajopt.problem import Problem
 from trajopt.trajectory import Interpolation, Trajectory, read_arrays
+
+Array = NDArray[np.float64]
 
 
 def make_guess(problem: Problem, guess: Any) -> Trajectory:
@@ -23,7 +26,7 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
     """
     guess = problem.guess if guess is None else guess
     if guess is None:
-        return _straight_line(problem)
+        return straight_line(problem, problem.initial_values, terminal_target(problem))
     values = problem.layout.unpack(problem.layout.pack(problem.parameters))
     if isinstance(guess, Trajectory):
         found = guess
@@ -58,14 +61,26 @@ def _span(problem: Problem, found: Trajectory) -> tuple[float, float]:
     return start, duration
 
 
-def _straight_line(problem: Problem) -> Trajectory:
-    """From the initial state to the terminal target, both completed by what bounds allow; the control is at rest."""
-    lower, upper = problem.state_bounds
-    start = problem.initial_values
+def terminal_target(problem: Problem) -> Array:
+    """The final state that terminal constraints ask for, (nx,), NaN where they do not."""
     end = np.full(problem.nx, np.nan)
     for constraint in problem.constraints_by_kind()["terminal"]:
         if constraint.target is not None:  # type: ignore[attr-defined]
             end = np.array([e if v is None else v for e, v in zip(end, constraint.target, strict=True)])  # type: ignore[attr-defined]
+    return end
+
+
+def straight_line(problem: Problem, start: Array, end: Array) -> Trajectory:
+    """From a state to another, both completed by what bounds allow; the control is at rest.
+
+    Parameters
+    ----------
+    problem
+        Gives bounds and knots.
+    start, end
+        (nx,), NaN where unknown.
+    """
+    lower, upper = problem.state_bounds
     rest = np.clip(np.zeros(problem.nx), lower, upper)
     start, end = (
         np.where(np.isnan(start), np.where(np.isnan(end), rest, end), start),

@@ -130,10 +130,13 @@ def _wrap(symbols: Mapping[str, ca.SX], layout: ParameterLayout) -> dict[str, An
     """The symbols in the form in which a user's function receives them."""
     values: dict[str, Any] = {name: Vector(symbols[name]) for name in ("x", "u", "x0", "xf")}
     values |= {name: Scalar(symbols[name]) for name in ("t", "t0", "tf")}
-    values["p"] = Parameters(
-        {name: _wrap_parameter(symbols["p"][part], layout.shapes[name]) for name, part in layout.slices.items()}
-    )
+    values["p"] = wrap_parameters(symbols["p"], layout)
     return values
+
+
+def wrap_parameters(p: ca.SX, layout: ParameterLayout) -> Parameters:
+    """Packed parameters by name, each of its own shape."""
+    return Parameters({name: _wrap_parameter(p[part], layout.shapes[name]) for name, part in layout.slices.items()})
 
 
 def _wrap_parameter(entries: ca.SX, shape: tuple[int, ...]) -> Scalar | Vector | Matrix:

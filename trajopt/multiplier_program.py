@@ -14,6 +14,7 @@ PIQP, a proximal interior-point method (Schwan, Jiang, Kuhn & Jones, IEEE CDC 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import casadi as ca
@@ -62,49 +63,75 @@ class _Entries:
         return matrix
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A trajectory that has its own costates, and shares variables and multipliers with others.
+
+    Attributes
+    ----------
+    linear
+        The linear maps of its steps.
+    rows
+        Its functionals: the cost, then rows of the ends and of integrals, then rows along the way.
+    weights
+        (functionals, 1 + all multipliers) sparse: what each functional is weighted with, as a linear map of (1, nu).
+    variables
+        (all variables, own variables) sparse, of zeros and ones: where its variables stand among all.
+    """
+
+    linear: Linearisation
+    rows: Functionals
+    weights: sparse.csr_matrix
+    variables: sparse.csr_matrix
+
+    def prices(self, nu: Array) -> Array:
+        """What its functionals are weighted with at multipliers nu: one for the cost."""
+        return np.asarray(self.weights @ np.concatenate([[1.0], nu]))
+
+
 def least_residual(
-    linear: Linearisation,
-    rows: Functionals,
-    weights: Array,
-    size: Array,
-    penalty: Array,
-    signs: NDArray[np.intp],
-    sides: Array,
+    parts: Sequence[Part], weights: Array, norms: Array, penalty: Array, signs: NDArray[np.intp], sides: Array
 ) -> Array:
     """Return the multipliers of least residual.
 
     Parameters
     ----------
-    linear
-        The linear maps of the steps.
-    rows
-        The cost, R active rows of the ends and of integrals, and P along the way.
+    parts
+        One trajectory, or the phases of a problem of several.
     weights
-        (size of w,) what each component of the residual is multiplied with.
-    size
-        (R + P,) norms of the weighted gradients of the rows: the program's own multipliers are size * nu.
+        (n,) what each component of the residual is multiplied with.
+    norms
+        (R,) of the weighted gradients of the rows: the program's own multipliers are norms * nu.
     penalty
-        (R + P,) weights on those.
+        (R,) weights on those.
     signs, sides
-        (R + P,) and (size of w,): +1 or -1 for a multiplier that is never negative or never positive; 0 for a free
-        multiplier, and for a variable that no bound holds; 2 for a variable between two bounds.
+        (R,) and (n,): +1 or -1 for a multiplier that is never negative or never positive; 0 for a free multiplier, and
+        for a variable that no bound holds; 2 for a variable between two bounds.
 
     Returns
     -------
     Array
-        (R + P,) multipliers nu.
+        (R,) multipliers nu.
     """
-    if not size.size:
+    if not norms.size:
         return np.zeros(0)
-    costates, functionals = _adjoint(linear, rows)
-    states, scale = (len(linear.maps) + 1) * rows.by_final.shape[1], sparse.diags(weights)
-    by_cost = functionals[:, 0].toarray().ravel()
-    by_rows = sparse.csr_matrix(functionals[:, 1:] @ sparse.diags(1.0 / size))
+    size = np.where(norms > 0.0, norms, 1.0)  # a row that depends on nothing has no size of its own
+    relations, forcing, costates, gradient = [], [], [], 0
+    for part in parts:
+        states = (len(part.linear.maps) + 1) * part.rows.by_final.shape[1]
+        K, F = _adjoint(part.linear, part.rows)
+        priced = sparse.csr_matrix(F @ part.weights)
+        relations.append(sparse.eye(states) - K[:states])
+        forcing.append(priced[:states])
+        costates.append(part.variables @ K[states:])
+        gradient = gradient + part.variables @ priced[states:]
+    every, scale = sparse.csr_matrix(sparse.vstack(forcing)), sparse.diags(weights)
+    total, shrink = sparse.csr_matrix(gradient), sparse.diags(1.0 / size)
     program = _Program(
-        sparse.csc_matrix(sparse.hstack([sparse.eye(states) - costates[:states], -by_rows[:states]])),
-        by_cost[:states],
-        sparse.csr_matrix(sparse.hstack([scale @ costates[states:], scale @ by_rows[states:]])),
-        weights * by_cost[states:],
+        sparse.csc_matrix(sparse.hstack([sparse.block_diag(relations), -every[:, 1:] @ shrink])),
+        every[:, 0].toarray().ravel(),
+        sparse.csr_matrix(scale @ sparse.hstack([*costates, total[:, 1:] @ shrink])),
+        weights * total[:, 0].toarray().ravel(),
         penalty,
         signs,
         sides,

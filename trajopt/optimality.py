@@ -12,7 +12,7 @@ from trajopt.dynamics import TracedDynamics
 from trajopt.pontryagin import estimate_gap
 from trajopt.problem import Problem
 from trajopt.reintegration import SUBINTERVALS, Reintegration
-from trajopt.sensitivity import Decisions, Feedback, linearise
+from trajopt.sensitivity import Decisions, Feedback, Linearisation, linearise
 from trajopt.stationarity import Stationarity, recover_multipliers
 from trajopt.trajectory import Trajectory
 from trajopt.violations import Measurement
@@ -44,38 +44,84 @@ class Optimality:
     remarks: tuple[str, ...] = ()
 
 
+NOT_FINITE = Optimality(remarks=("Stationarity and gap are not available: a derivative is not finite.",))
+"""What is left to say where derivatives fail."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """A re-integrated trajectory with the derivatives of what decides on its optimality.
+
+    Attributes
+    ----------
+    problem, trajectory, parameters, path, found
+        What was re-integrated and measured.
+    linear, active
+        Linear maps along it, and the active rows.
+    """
+
+    problem: Problem
+    trajectory: Trajectory
+    parameters: Array
+    path: Reintegration
+    found: Measurement
+    linear: Linearisation
+    active: ActiveRows
+
+
 def check_optimality(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, found: Measurement,
     cost: float, tolerance: float, feedback: Feedback | None,
 ) -> Optimality:  # fmt: skip
     """Linearise along the re-integrated trajectory, recover multipliers, measure stationarity and gap."""
+    part = linearise_answer(problem, trajectory, parameters, path, found, tolerance, feedback)
+    if isinstance(part, Optimality):
+        return part
+    with np.errstate(all="ignore"):
+        try:
+            state = recover_multipliers(problem, trajectory, parameters, part.linear, part.active, cost, tolerance)
+            return conclude(part, state)
+        except np.linalg.LinAlgError:
+            return NOT_FINITE
+
+
+def linearise_answer(
+    problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, found: Measurement,
+    tolerance: float, feedback: Feedback | None,
+) -> Linearised | Optimality:  # fmt: skip
+    """Differentiate everything; where that fails, what can be said without."""
     if path.steps is None or not np.isfinite(path.running).all() or not np.isfinite(path.knots).all():
         return Optimality(remarks=("Stationarity and gap are not available, because the integration failed.",))
     if not isinstance(problem.dynamics, TracedDynamics):
         return Optimality(remarks=("Stationarity and gap are not available, because the dynamics are a black box.",))
     decisions = Decisions.of(problem, trajectory)
-    unavailable = Optimality(remarks=("Stationarity and gap are not available: a derivative is not finite.",))
     with np.errstate(all="ignore"):
         try:
             linear = linearise(problem, trajectory, parameters, path, decisions, feedback)
             active = find_active_rows(problem, trajectory, parameters, path, found, decisions, tolerance)
-            rows = active.functionals
-            parts = (linear.maps, rows.by_final, rows.by_initial, rows.by_static, rows.points.by_x, rows.points.by_u)
-            if not all(np.isfinite(part).all() for part in parts):
-                return unavailable
-            state = recover_multipliers(problem, trajectory, parameters, linear, active, cost, tolerance)
-            gap, left_out = estimate_gap(
-                problem, trajectory, parameters, path, linear, active, state.nu, state.costates
-            )
         except np.linalg.LinAlgError:
-            return unavailable
+            return NOT_FINITE
+    rows = active.functionals
+    parts = (linear.maps, rows.by_final, rows.by_initial, rows.by_static, rows.points.by_x, rows.points.by_u)
+    if not all(np.isfinite(part).all() for part in parts):
+        return NOT_FINITE
+    return Linearised(problem, trajectory, parameters, path, found, linear, active)
+
+
+def conclude(part: Linearised, state: Stationarity) -> Optimality:
+    """Say what multipliers and costates mean for the cost."""
+    trajectory, path, active = part.trajectory, part.path, part.active
+    assert path.steps is not None
+    gap, left_out = estimate_gap(
+        part.problem, trajectory, part.parameters, path, part.linear, active, state.nu, state.costates
+    )
     remarks = tuple(f"The gap leaves out control {name!r}, which nothing limits." for name in left_out)
     return Optimality(
         state.value,
         state.costates[path.steps.first],
-        _by_name(trajectory, found, active, decisions, state),
+        _by_name(trajectory, part.found, active, part.linear.decisions, state),
         gap,
-        float(np.abs(state.nu) @ _farthest(problem, found, active)),
+        float(np.abs(state.nu) @ _farthest(part.problem, part.found, active)),
         remarks,
     )
 

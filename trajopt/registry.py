@@ -6,10 +6,14 @@ import difflib
 from importlib.metadata import EntryPoint, entry_points
 
 from trajopt.errors import InvalidProblem, MissingExtra, UnknownName, UnsupportedProblem
+from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
-from trajopt.solver import Solver
+from trajopt.solver import MultiPhaseSolver, Solver
 
 GROUP = "trajopt.solvers"
+
+SEVERAL_PHASES = "several phases"
+"""What messages call that which only a `MultiPhaseSolver` handles."""
 
 
 def solver_names() -> list[str]:
@@ -17,7 +21,14 @@ def solver_names() -> list[str]:
     return sorted(set(entry_points(group=GROUP).names))
 
 
-def find_solver(solver: str | Solver, problem: Problem) -> Solver:
+def lacks(solver: Solver, problem: Problem | MultiPhaseProblem) -> list[str]:
+    """What a problem has and a solver does not handle, sorted."""
+    missing = [str(feature) for feature in problem.features - solver.handles]
+    joins = isinstance(problem, Problem) or isinstance(solver, MultiPhaseSolver)
+    return sorted(missing if joins else [*missing, SEVERAL_PHASES])
+
+
+def find_solver(solver: str | Solver, problem: Problem | MultiPhaseProblem) -> Solver:
     """The solver itself, the one of that name with its defaults, or for "auto" the preferred one for the problem.
 
     Raises
@@ -42,11 +53,11 @@ def find_solver(solver: str | Solver, problem: Problem) -> Solver:
         return _preferred(problem)
     else:
         found = load_solver(solver)
-    missing = problem.features - found.handles
+    missing = lacks(found, problem)
     if missing:
-        able = [name for name, other in _all().items() if problem.features <= other.handles]
+        able = [name for name, other in _all().items() if not lacks(other, problem)]
         raise UnsupportedProblem(
-            f"{type(found).__name__} was given a problem with {', '.join(sorted(missing))}, which it does not handle; "
+            f"{type(found).__name__} was given a problem with {', '.join(missing)}, which it does not handle; "
             f"use {' or '.join(able) if able else 'another formulation: no registered solver handles it'}."
         )
     return found
@@ -79,8 +90,8 @@ def _all() -> dict[str, Solver]:
     return dict(sorted(solvers.items()))
 
 
-def _preferred(problem: Problem) -> Solver:
-    able = [solver for solver in _all().values() if problem.features <= solver.handles]
+def _preferred(problem: Problem | MultiPhaseProblem) -> Solver:
+    able = [solver for solver in _all().values() if not lacks(solver, problem)]
     if not able:
         raise UnsupportedProblem(
             f"the problem has {', '.join(sorted(problem.features))}, but no registered solver handles all of that; "

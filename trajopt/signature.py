@@ -25,6 +25,9 @@ TERMINAL = (("x",), ("t", "p"))
 BOUNDARY = (("x0", "xf"), ("t0", "tf", "p"))
 """Leading and optional arguments of boundary constraints."""
 
+LINK = (("xf", "x0"), ("tf", "t0", "p"))
+"""Leading and optional arguments of links between phases: the end of one, the start of another."""
+
 
 @dataclass(frozen=True)
 class UserFunction:

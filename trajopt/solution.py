@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trajopt.certificate import Certificate
     from trajopt.derivatives import SolutionDerivatives
+    from trajopt.multi_phase_solution import MultiPhaseSolution
     from trajopt.problems.drawing import Drawing
     from trajopt.problems.reference import Reference
     from trajopt.transcription.interval import IntervalScheme
@@ -62,6 +63,8 @@ class Solution:
         A sentence of the solver's behind the status's own.
     transcription
         What the solver made of an interval, if it is one that finds local optima; files do not keep it.
+    whole
+        The answer in several phases of which this is one: its certificate judges the phase by its part in the whole.
     """
 
     problem: Problem | None
@@ -76,6 +79,7 @@ class Solution:
     multipliers: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
     transcription: IntervalScheme | None = None
+    whole: MultiPhaseSolution | None = None
 
     @property
     def success(self) -> bool:
@@ -103,6 +107,16 @@ class Solution:
         return self.trajectory.u
 
     @property
+    def span(self) -> tuple[float, float]:
+        """Initial and final time."""
+        return float(self.t[0]), float(self.t[-1])
+
+    @property
+    def steps(self) -> int:
+        """Number of intervals N."""
+        return self.trajectory.steps
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """Values of the problem's parameters, the chosen ones of free parameters among them."""
         return dict(self.trajectory.parameters)
@@ -112,12 +126,18 @@ class Solution:
         """The core's own check of this answer, computed at the first look and kept."""
         from trajopt.certificate import certify  # noqa: PLC0415 - SciPy's integrators load only when asked for
 
+        number = None if self.whole is None else self.whole.place(self)
+        if self.whole is not None and number is not None:
+            return self.whole.certificate.phases[number]
         return certify(self._with_problem("check"))
 
     def certify(self, tolerance: float) -> Certificate:
         """The certificate at another tolerance than the default one of three digits."""
         from trajopt.certificate import certify  # noqa: PLC0415 - SciPy's integrators load only when asked for
 
+        number = None if self.whole is None else self.whole.place(self)
+        if self.whole is not None and number is not None:
+            return self.whole.certify(tolerance).phases[number]
         return certify(self._with_problem("check"), tolerance=tolerance)
 
     @property
@@ -252,6 +272,13 @@ class Solution:
         """
         from trajopt.files import write_atomically  # noqa: PLC0415
 
+        head, arrays = self.to_arrays()
+        path = Path(path)
+        write_atomically(path, lambda file: np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays))
+        return path
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `save` writes: numbers and words for a header, and arrays by name."""
         head = {
             "format": _FORMAT,
             "solver": self.solver,
@@ -266,10 +293,7 @@ class Solution:
         arrays = {"t": self.t, "x": self.x, "u": self.u, "u_mid": self.trajectory.u_mid, "feedback": self.feedback}
         arrays |= {f"parameter.{name}": np.asarray(value) for name, value in self.parameters.items()}
         arrays |= {f"multiplier.{name}": np.asarray(value) for name, value in self.multipliers.items()}
-        present = {name: array for name, array in arrays.items() if array is not None}
-        path = Path(path)
-        write_atomically(path, lambda file: np.savez_compressed(file, head=np.array(json.dumps(head)), **present))
-        return path
+        return head, {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
     def load(cls, path: str | Path, problem: Problem | None = None) -> Solution:
@@ -287,14 +311,16 @@ class Solution:
         TrajoptError
             When the file is not a saved solution, or its sizes are not the problem's.
         """
+        head, arrays = read_arrays_file(path, "Solution.save")
+        return cls.from_arrays(head, arrays, problem, path)
+
+    @classmethod
+    def from_arrays(
+        cls, head: dict[str, Any], arrays: dict[str, Any], problem: Problem | None, path: str | Path
+    ) -> Solution:
+        """What `to_arrays` gave; ``path`` is where it comes from, for messages."""
         try:
-            # Opened here and not by NumPy, which leaves a damaged file open.
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            head = json.loads(str(arrays["head"]))
             solution = cls._from_arrays(head, arrays, problem)
-        except FileNotFoundError:
-            raise
         except Exception as error:
             raise TrajoptError(
                 f"{path} was given, but a file written by Solution.save was expected ({error}); save the solution "
@@ -349,3 +375,18 @@ class Solution:
     def __repr__(self) -> str:
         name = "" if self.problem is None or self.problem.name is None else f"{self.problem.name}, "
         return f"Solution({name}{self.solver}: {self.status}, cost={self.cost:.6g}, iterations={self.iterations})"
+
+
+def read_arrays_file(path: str | Path, writer: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and arrays of a file that ``writer`` wrote; nothing in the file is executed."""
+    try:
+        # Opened here and not by NumPy, which leaves a damaged file open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return json.loads(str(arrays["head"])), arrays
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise TrajoptError(
+            f"{path} was given, but a file written by {writer} was expected ({error}); save the solution again."
+        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.monitor import Monitor
+from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Feature, Problem
 from trajopt.status import Status
 from trajopt.trajectory import Trajectory
@@ -71,6 +72,22 @@ class Outcome:
     transcription: IntervalScheme | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class MultiPhaseOutcome:
+    """What a solver hands back of a problem of several phases.
+
+    Attributes
+    ----------
+    phases
+        One outcome for each phase, all with the same status and number of iterations; their costs add up.
+    links
+        (L,) multiplier of each row of the links, positive at an active upper limit; empty if the solver has none.
+    """
+
+    phases: tuple[Outcome, ...]
+    links: Array = field(default_factory=lambda: np.zeros(0))
+
+
 class Solver(ABC):
     """Base class of all solvers. A subclass is a frozen dataclass of settings and keeps no state between solves.
 
@@ -98,3 +115,13 @@ class Solver(ABC):
     @abstractmethod
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``, which lies on the problem's own knots, reporting every iteration to ``monitor``."""
+
+
+class MultiPhaseSolver(Solver, ABC):
+    """A solver that treats problems of several phases as well; others refuse them by name."""
+
+    @abstractmethod
+    def run_phases(
+        self, problem: MultiPhaseProblem, guesses: Sequence[Trajectory], monitor: Monitor
+    ) -> MultiPhaseOutcome:
+        """Solve from ``guesses``, one for each of ``problem.joined`` on its knots; see `Solver.run`."""

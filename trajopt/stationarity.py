@@ -23,10 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from trajopt.active_rows import ActiveRows, Pressing
 from trajopt.horizon import Free
-from trajopt.multiplier_program import count_components, least_residual
+from trajopt.multiplier_program import Part, count_components, least_residual
 from trajopt.problem import Problem
 from trajopt.sensitivity import Decisions, Functionals, Linearisation
 from trajopt.trajectory import Trajectory
@@ -68,20 +69,24 @@ def recover_multipliers(
 ) -> Stationarity:  # fmt: skip
     """Recover multipliers and measure stationarity; a variable within ``tolerance`` of its bound counts as at it."""
     decisions, rows = linear.decisions, active.functionals
-    sides = _sides(problem, trajectory, parameters, decisions, tolerance)
+    sides = held_sides(problem, trajectory, parameters, decisions, tolerance)
     of_cost = linear.direct(rows.weighted(np.eye(1, 1 + active.slack.size)[0]))
-    weights = _weights(trajectory, decisions, cost, tolerance, [of_cost])
-    size = _sizes(linear, rows, weights)
-    nu = least_residual(linear, rows, weights, size, active.slack, active.signs, sides)
+    weights = residual_weights(trajectory, decisions, cost, tolerance, [of_cost])
+    norms = row_norms(linear, rows, weights)
+    every = [sparse.csr_matrix(sparse.eye(count)) for count in (1 + norms.size, weights.size)]
+    part = Part(linear, rows, every[0], every[1])
+    nu = least_residual([part], weights, norms, active.slack, active.signs, sides)
     of_rows = linear.direct(rows.weighted(np.concatenate([[0.0], nu])))
-    weights = _weights(trajectory, decisions, cost, tolerance, [of_cost, of_rows])
+    weights = residual_weights(trajectory, decisions, cost, tolerance, [of_cost, of_rows])
     gradient, costates = linear.sweep(rows.weighted(np.concatenate([[1.0], nu])), merged=True)
     residual = gradient[0]
     counting = np.where(count_components(residual, sides), residual, 0.0)
     return Stationarity(float(np.linalg.norm(counting * weights)), nu, residual, residual - counting, costates)
 
 
-def _weights(trajectory: Trajectory, decisions: Decisions, cost: float, tolerance: float, parts: list[Array]) -> Array:
+def residual_weights(
+    trajectory: Trajectory, decisions: Decisions, cost: float, tolerance: float, parts: list[Array]
+) -> Array:
     """Return what each residual component is multiplied with; see the module."""
     nodes, duration = decisions.nodes, float(trajectory.t[-1] - trajectory.t[0])
     share, least = nodes.weights(np.diff(trajectory.t)) / duration, max(tolerance, abs(cost))
@@ -93,7 +98,7 @@ def _weights(trajectory: Trajectory, decisions: Decisions, cost: float, toleranc
     return np.concatenate([controls.ravel(), others])
 
 
-def _sides(
+def held_sides(
     problem: Problem, trajectory: Trajectory, parameters: Array, decisions: Decisions, tolerance: float
 ) -> Array:
     """Tell which side each variable is held from: -1 at its lower bound, +1 at its upper, 2 at both, 0 where free."""
@@ -122,8 +127,7 @@ def _sides(
     return sides
 
 
-def _sizes(linear: Linearisation, rows: Functionals, weights: Array) -> Array:
-    """Norms of the weighted gradients of all rows, one where a row does not depend on anything."""
+def row_norms(linear: Linearisation, rows: Functionals, weights: Array) -> Array:
+    """Norms of the weighted gradients of all rows."""
     parts = rows.split(max(1, _ENTRIES // max(1, weights.size)))
-    size = np.concatenate([np.linalg.norm(linear.sweep(part)[0] * weights, axis=1) for part in parts])[1:]
-    return np.where(size > 0.0, size, 1.0)
+    return np.concatenate([np.linalg.norm(linear.sweep(part)[0] * weights, axis=1) for part in parts])[1:]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajopt.errors import InvalidProblem, TrajoptError, UnknownName
+from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.registry import find_solver, load_solver
 from trajopt.solver import Solver
@@ -35,7 +36,7 @@ class Target:
         What is known about the problem; None for a user's own.
     """
 
-    problem: Problem
+    problem: Problem | MultiPhaseProblem
     solver: Solver
     reference: Reference | None
 
@@ -94,12 +95,17 @@ def find_target(
             problem, reference = _read_library(text, steps, settings)
         except InvalidProblem as error:
             raise InvalidProblem(f"{error} Settings of the solver are {', '.join(fields)}.") from error
-    moved = bool(settings or parameters) or (steps is not None and not problem.dynamics.continuous)
+    moved = bool(settings or parameters) or (steps is not None and not _continuous(problem))
     if reference is not None and moved:
         # The published number belongs to the published constants.
         reference = dataclasses.replace(reference, optimum=None, digits=0, solution=None)
     problem = problem.at(parameters=parameters or None)
     return Target(problem, find_solver(chosen, problem), reference)
+
+
+def _continuous(problem: Problem | MultiPhaseProblem) -> bool:
+    """Whether the number of steps is a matter of accuracy and not of the problem."""
+    return isinstance(problem, MultiPhaseProblem) or problem.dynamics.continuous
 
 
 def _configure(solver: Solver, settings: dict[str, Any]) -> Solver:
@@ -129,7 +135,7 @@ def _read_library(name: str, steps: int | None, constants: Mapping[str, Any]) ->
         raise InvalidProblem(f"{name} was given {shown}, but other values were expected ({error}).") from error
 
 
-def _read_file(text: str, steps: int | None) -> Problem:
+def _read_file(text: str, steps: int | None) -> Problem | MultiPhaseProblem:
     """The problem in a variable of a Python file, which is executed: it is the user's own, named by the user."""
     file, _, variable = text.rpartition(":")
     if not file.endswith(".py") or not variable.isidentifier():
@@ -139,17 +145,22 @@ def _read_file(text: str, steps: int | None) -> Problem:
         raise InvalidProblem(f"{file} was given, but there is no such file; correct the path.")
     module = _execute(path)
     if variable not in vars(module):
-        known = [name for name, value in vars(module).items() if isinstance(value, Problem)]
+        known = [name for name, value in vars(module).items() if isinstance(value, Problem | MultiPhaseProblem)]
         raise UnknownName(
             f"the variable {variable!r} of {file} was asked for, but the file defines no such variable; "
             f"{'it has the problems ' + ', '.join(known) if known else 'it defines no Problem at all'}."
         )
     problem = vars(module)[variable]
-    if not isinstance(problem, Problem):
+    if not isinstance(problem, Problem | MultiPhaseProblem):
         raise InvalidProblem(
             f"{text} is a {type(problem).__name__}, but a Problem was expected; name the variable that holds it."
         )
     if steps is not None:
+        if isinstance(problem, MultiPhaseProblem):
+            raise InvalidProblem(
+                f"--steps {steps} was given for {text}, which has several phases, but each of them has steps of its "
+                "own; change them in the file."
+            )
         problem = dataclasses.replace(problem, horizon=dataclasses.replace(problem.horizon, steps=steps))
     return problem
 

@@ -137,12 +137,12 @@ def assemble(elements: Sequence[Element], shared: ca.SX, size: int, rows: int) -
     w = v * scale
     compiled = [_Compiled(element, shared, w, p) for element in elements]
     f = ca.densify(sum((part.cost() for part in compiled), ca.MX(0)))  # IPOPT wants a number even where no cost is
-    g = _add(rows, [part.rows() for part in compiled]) / unit
-    gradient = _add(size, [part.cost_gradient() for part in compiled]) * scale
-    jacobian = _matrix((rows, size), [part.jacobian() for part in compiled], 1 / unit, scale)
-    hessian = _matrix((size, size), [part.hessian(lam_f, lam_g / unit) for part in compiled], scale, scale)
+    g = add(rows, [part.rows() for part in compiled]) / unit
+    gradient = add(size, [part.cost_gradient() for part in compiled]) * scale
+    jacobian = matrix((rows, size), [part.jacobian() for part in compiled], 1 / unit, scale)
+    hessian = matrix((size, size), [part.hessian(lam_f, lam_g / unit) for part in compiled], scale, scale)
     each = [part.lagrangian_gradient(lam_g / unit) for part in compiled]
-    total = _add(size, [(part.element.variable_index, ca.vec(e)) for part, e in zip(compiled, each, strict=True)])
+    total = add(size, [(part.element.variable_index, ca.vec(e)) for part, e in zip(compiled, each, strict=True)])
     inputs = [v, parameters]
     functions = nlp_functions(inputs, f, g, gradient, jacobian, [lam_f, lam_g], hessian)
     gradients = ca.Function("gradients", [*inputs, lam_g], [total * scale, *each])
@@ -236,13 +236,13 @@ class _Compiled:
         return index[:, i], index[:, j], ca.vec(self._evaluate(upper, lam_f, lam_g))
 
 
-def _add(size: int, contributions: Sequence[Contribution]) -> ca.MX:
+def add(size: int, contributions: Sequence[Contribution]) -> ca.MX:
     """Build a vector as the sum of contributions."""
     places = np.concatenate([index.ravel() for index, _ in contributions])
     return ca.densify(ca.mtimes(scatter(places, size), ca.vertcat(*(values for _, values in contributions))))
 
 
-def _matrix(
+def matrix(
     shape: tuple[int, int], contributions: Sequence[tuple[Index, Index, ca.MX]], row_factor: ca.MX, column_factor: ca.MX
 ) -> ca.MX:
     """Build a sparse matrix as the sum of contributions, its rows and columns multiplied by factors."""
@@ -252,7 +252,8 @@ def _matrix(
     rows, columns = keys % max(shape[0], 1), keys // max(shape[0], 1)
     starts = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=shape[1]))])
     values = ca.mtimes(scatter(places, len(keys)), ca.vertcat(*(part for _, _, part in contributions)))
-    values = values * row_factor[rows.tolist()] * column_factor[columns.tolist()]
+    # As columns: entries of a single number would come as a row.
+    values = values * ca.vec(row_factor[rows.tolist()]) * ca.vec(column_factor[columns.tolist()])
     return ca.MX(ca.Sparsity(*shape, starts.tolist(), rows.tolist()), values)
 
 

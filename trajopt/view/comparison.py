@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajopt.compare import Comparison
 from trajopt.files import write_atomically
+from trajopt.multi_phase_solution import MultiPhaseSolution
+from trajopt.solution import Solution
 from trajopt.view.facts import COLUMNS, Facts, texts
 from trajopt.view.page import bullets, card, header, page, pictures, section
-from trajopt.view.panels import overlaid, race
+from trajopt.view.panels import Panel, overlaid, race
+from trajopt.view.phases import overlaid_phases
 from trajopt.view.plot import figure_of
 from trajopt.view.style import SERIES
 
@@ -26,7 +30,7 @@ def plot_comparison(comparison: Comparison, reference: Reference | None = None) 
     solutions = comparison.solutions
     labels, answers = list(solutions), list(solutions.values())
     optimum = None if reference is None else reference.cost
-    panels = [*overlaid(labels, answers), *race(labels, answers, optimum)] if answers else []
+    panels = [*_course(labels, answers), *race(labels, answers, optimum)] if answers else []
     title = f"{comparison.problem.name or 'problem'}: {', '.join(labels) or 'no solver took it'}"
     return figure_of(panels, title, shared_legend=True)
 
@@ -56,12 +60,19 @@ def write_comparison(comparison: Comparison, path: str | Path, reference: Refere
     if answers:
         for title, panels in (
             ("Convergence over wall time", race(labels, answers, optimum)),
-            ("States and controls", overlaid(labels, answers)),
+            ("States and controls", _course(labels, answers)),
         ):
             content.append(section(title, legend + pictures(panels, panels[0].section, legend=False)))
     text = page(f"{name}: comparison of solvers", content)
     write_atomically(path, lambda file: file.write(text.encode()))
     return path
+
+
+def _course(labels: list[str], answers: Sequence[Solution | MultiPhaseSolution]) -> list[Panel]:
+    """States and controls of all answers; all are of one problem, and so of one kind."""
+    single = [answer for answer in answers if isinstance(answer, Solution)]
+    several = [answer for answer in answers if isinstance(answer, MultiPhaseSolution)]
+    return overlaid(labels, single) if single else overlaid_phases(labels, several)
 
 
 def _legend(labels: list[str]) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.solution import Solution
 
 if TYPE_CHECKING:
     from trajopt.certificate import Certificate
+    from trajopt.multi_phase_certificate import MultiPhaseCertificate
     from trajopt.problems.reference import Reference
 
 
@@ -55,13 +57,13 @@ class Facts:
         What was known beforehand, or None.
     """
 
-    solution: Solution
-    certificate: Certificate | None
+    solution: Solution | MultiPhaseSolution
+    certificate: Certificate | MultiPhaseCertificate | None
     trouble: str
     reference: Reference | None
 
     @classmethod
-    def gather(cls, solution: Solution, reference: Reference | None = None) -> Facts:
+    def gather(cls, solution: Solution | MultiPhaseSolution, reference: Reference | None = None) -> Facts:
         """Look at the certificate once; a check that breaks is a fact as well, and must not hide the answer."""
         try:
             return cls(solution, solution.certificate, "", reference)
@@ -170,8 +172,8 @@ class Facts:
             ("iterations", str(solution.iterations)),
             ("time", duration(solution.seconds)),
         ]
-        span = f"{number(solution.t[0])} to {number(solution.t[-1])}"
-        return [*rows, ("horizon", f"{span}, {solution.trajectory.steps} steps")]
+        span = " to ".join(number(time) for time in solution.span)
+        return [*rows, ("horizon", f"{span}, {solution.steps} steps")]
 
     @property
     def sentences(self) -> list[str]:

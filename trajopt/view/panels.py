@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.plain import PlainFunctions
 from trajopt.solution import Solution
 from trajopt.trajectory import Interpolation
@@ -105,7 +106,7 @@ def state_panels(solution: Solution, measured: tuple[Array, Array] | None = None
     """
     problem = solution.problem
     assert problem is not None
-    t, x, every = _state_samples(solution)
+    t, x, every = state_samples(solution)
     panels = []
     for title, group in _families(problem.dynamics.states, solution.x):
         curves = []
@@ -115,11 +116,11 @@ def state_panels(solution: Solution, measured: tuple[Array, Array] | None = None
             marks = np.arange(0, len(t), every) if solution.trajectory.steps <= 40 else np.zeros(0, np.intp)
             lower, upper = problem.state_bounds[:, i]
             curves.append(Curve(t, x[:, i], label, color, lower, upper, knots=marks))
-            if measured is not None and _departs(t, x[:, i], measured[0], measured[1][:, i]):
+            if measured is not None and departs(t, x[:, i], measured[0], measured[1][:, i]):
                 said = any(curve.dashed for curve in curves)
                 curves.append(Curve(measured[0], measured[1][:, i], "" if said else "re-integrated", INK, dashed=True))
         curves.sort(key=lambda curve: curve.dashed)  # measured ones above the plan, and behind it in the legend
-        panels.append(Panel(title, tuple(curves), "states", _clock(solution)))
+        panels.append(Panel(title, tuple(curves), "states", clock(solution)))
     return panels
 
 
@@ -132,7 +133,7 @@ def control_panels(solution: Solution) -> list[Panel]:
     for i, name in enumerate(problem.dynamics.controls):
         lower, upper = problem.control_bounds[:, i]
         curve = Curve(t, u[:, i], "", CONTROL_SERIES[i % len(CONTROL_SERIES)], lower, upper)
-        panels.append(Panel(name, (curve,), "controls", _clock(solution)))
+        panels.append(Panel(name, (curve,), "controls", clock(solution)))
     return panels
 
 
@@ -157,11 +158,11 @@ def margin_panels(solution: Solution) -> list[Panel]:
             # Of an equality only the violation exists: its margin is never above zero.
             color = SERIES[(place + 2) % len(SERIES)]
             curves.append(Curve(t, margins[:, row], label, color, lower=0.0))
-        panels.append(Panel(f"margin of {names[group[0]]}", tuple(curves), "margins", _clock(solution)))
+        panels.append(Panel(f"margin of {names[group[0]]}", tuple(curves), "margins", clock(solution)))
     return panels
 
 
-def convergence_panels(solution: Solution, optimum: float | None = None) -> list[Panel]:
+def convergence_panels(solution: Solution | MultiPhaseSolution, optimum: float | None = None) -> list[Panel]:
     """Cost and infeasibility of every iteration; ``optimum`` is the known one, as a minimised cost."""
     if not solution.history:
         return []
@@ -187,7 +188,7 @@ def costate_panels(solution: Solution, costates: Array) -> list[Panel]:
     problem = solution.problem
     assert problem is not None
     return [
-        Panel(f"costate of {name}", (Curve(solution.t, costates[:, i], "", SERIES[4]),), "costates", _clock(solution))
+        Panel(f"costate of {name}", (Curve(solution.t, costates[:, i], "", SERIES[4]),), "costates", clock(solution))
         for i, name in enumerate(problem.dynamics.states)
     ]
 
@@ -196,7 +197,7 @@ def overlaid(labels: Sequence[str], solutions: Sequence[Solution]) -> list[Panel
     """Every state and control of all solutions of one problem, one colour for each solution."""
     problem = solutions[0].problem
     assert problem is not None
-    states = [_state_samples(solution)[:2] for solution in solutions]
+    states = [state_samples(solution)[:2] for solution in solutions]
     controls = [control_samples(solution) for solution in solutions]
     panels = []
     for section, names, samples, (lower, upper) in (
@@ -205,14 +206,16 @@ def overlaid(labels: Sequence[str], solutions: Sequence[Solution]) -> list[Panel
     ):
         for i, name in enumerate(names):
             curves = tuple(
-                Curve(t, values[:, i], label, SERIES[k % len(SERIES)], lower[i], upper[i], width=_layer(k, len(labels)))
+                Curve(t, values[:, i], label, SERIES[k % len(SERIES)], lower[i], upper[i], width=layer(k, len(labels)))
                 for k, (label, (t, values)) in enumerate(zip(labels, samples, strict=True))
             )
-            panels.append(Panel(name, curves, section, _clock(solutions[0])))
+            panels.append(Panel(name, curves, section, clock(solutions[0])))
     return panels
 
 
-def race(labels: Sequence[str], solutions: Sequence[Solution], optimum: float | None = None) -> list[Panel]:
+def race(
+    labels: Sequence[str], solutions: Sequence[Solution | MultiPhaseSolution], optimum: float | None = None
+) -> list[Panel]:
     """Cost and violation of all solutions over wall time."""
     panels = []
     ends = [solution.history[-1].seconds for solution in solutions if solution.history]
@@ -246,7 +249,7 @@ def control_samples(solution: Solution) -> tuple[Array, Array]:
     return times, trajectory.control_on(k, times)
 
 
-def _state_samples(solution: Solution) -> tuple[Array, Array, int]:
+def state_samples(solution: Solution) -> tuple[Array, Array, int]:
     """Times, states, and how many samples an interval has."""
     t, problem = solution.t, solution.problem
     assert problem is not None
@@ -303,7 +306,7 @@ def _span(values: Array) -> float:
     return float(np.ptp(finite)) if finite.size else 0.0
 
 
-def _departs(t: Array, planned: Array, times: Array, measured: Array) -> bool:
+def departs(t: Array, planned: Array, times: Array, measured: Array) -> bool:
     """Whether two curves differ by more than the width of a line, taken as half a percent of the range."""
     gap = np.abs(np.interp(times, t, planned) - measured)
     return bool(np.isfinite(gap).any() and np.nanmax(gap) > 0.005 * max(_span(planned), _span(measured)))
@@ -317,7 +320,7 @@ def _wide(values: Array, optimum: float | None) -> bool:
     return bool(finite.size and finite.min() > 0.0 and finite.max() > 50.0 * finite.min())
 
 
-def _layer(place: int, count: int) -> float:
+def layer(place: int, count: int) -> float:
     """Width of a curve among several: later ones are thinner, so that equal ones show below each other."""
     return 1.3 + 0.6 * min(count - 1 - place, 3)
 
@@ -327,6 +330,7 @@ def _few(points: Array) -> NDArray[np.intp]:
     return np.arange(len(points)) if len(points) <= 40 else np.zeros(0, np.intp)
 
 
-def _clock(solution: Solution) -> str:
+def clock(solution: Solution) -> str:
+    """What the horizontal axis of a course shows."""
     assert solution.problem is not None
     return "time" if solution.problem.dynamics.continuous else "step"

@@ -12,15 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.solution import Solution
 from trajopt.view.panels import Curve, Panel, control_panels, convergence_panels, margin_panels, state_panels
+from trajopt.view.phases import phase_panels
 from trajopt.view.style import FORBIDDEN, GRID, INK, MUTED, styled
 
 _PANEL = (3.7, 2.35)
 """Width and height of a panel in inches."""
 
 
-def plot_solution(solution: Solution, optimum: float | None = None) -> Figure:
+def plot_solution(solution: Solution | MultiPhaseSolution, optimum: float | None = None) -> Figure:
     """States, controls with their bounds, constraint margins and convergence in one figure.
 
     Parameters
@@ -37,7 +39,10 @@ def plot_solution(solution: Solution, optimum: float | None = None) -> Figure:
     """
     problem = solution.problem
     assert problem is not None
-    panels = [*state_panels(solution), *control_panels(solution), *margin_panels(solution)]
+    if isinstance(solution, MultiPhaseSolution):
+        panels = phase_panels(solution)
+    else:
+        panels = [*state_panels(solution), *control_panels(solution), *margin_panels(solution)]
     panels += convergence_panels(solution, optimum)
     solver = solution.solver.partition("(")[0]
     title = f"{problem.name or 'problem'}  ·  {solver}  ·  {solution.status}, cost {solution.cost:.6g}"

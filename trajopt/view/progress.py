@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trajopt.monitor import Iteration
+from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.solver import Solver
 
@@ -32,7 +33,7 @@ class Progress:
         Where to draw; default: standard error. A console that is no terminal shows nothing.
     """
 
-    def __init__(self, problem: Problem, solver: Solver, console: Console | None = None) -> None:
+    def __init__(self, problem: Problem | MultiPhaseProblem, solver: Solver, console: Console | None = None) -> None:
         self._console = Console(stderr=True) if console is None else console
         self._head = f"{problem.name or 'problem'}  {type(solver).__name__}"
         self._live: Live | None = None

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trajopt.files import write_atomically
+from trajopt.multi_phase_certificate import MultiPhaseCertificate
+from trajopt.multi_phase_solution import MultiPhaseSolution
+from trajopt.problem import Problem
 from trajopt.solution import Solution
 from trajopt.view.animation import animation_element
 from trajopt.view.facts import Facts, duration, number
 from trajopt.view.page import bullets, card, facts_list, header, page, pictures, section, tiles
 from trajopt.view.panels import control_panels, convergence_panels, costate_panels, margin_panels, state_panels
+from trajopt.view.phases import describe_phases, link_rows, phase_costates, phase_panels
 
 if TYPE_CHECKING:
     from trajopt.problems.drawing import Drawing
@@ -24,7 +28,10 @@ _MARKS = {True: ("good", "✓ within"), False: ("bad", "✗ beyond"), None: ("no
 
 
 def write_report(
-    solution: Solution, path: str | Path, reference: Reference | None = None, drawing: Drawing | None = None
+    solution: Solution | MultiPhaseSolution,
+    path: str | Path,
+    reference: Reference | None = None,
+    drawing: Drawing | None = None,
 ) -> Path:
     """Write the report on a solution.
 
@@ -55,7 +62,8 @@ def report_page(facts: Facts, drawing: Drawing | None = None) -> str:
     solution, reference = facts.solution, facts.reference
     if drawing is None and reference is not None:
         drawing = reference.picture
-    moving = "" if drawing is None else card(animation_element(solution, drawing, facts.name))
+    single = isinstance(solution, Solution)
+    moving = "" if drawing is None or not single else card(animation_element(solution, drawing, facts.name))
     words, table = card(_words(facts)), card(facts_list(facts.rows))
     happened = f'<div class="pair">{words}{moving}</div>' if moving else words
     return page(
@@ -66,6 +74,7 @@ def report_page(facts: Facts, drawing: Drawing | None = None) -> str:
             section("What happened", _stack(happened, table)),
             section("Certificate", _stack(card(_certificate(facts), "certificate"), card(_worst(facts)))),
             *_plots(facts),
+            "" if single else section("Links", card(facts_list(link_rows(solution)))),
             section("The problem", card(facts_list(_description(facts)))),
         ],
     )
@@ -161,6 +170,9 @@ def _manner(amount: float, tolerance: float) -> str:
 
 def _plots(facts: Facts) -> list[str]:
     solution, certificate = facts.solution, facts.certificate
+    if isinstance(solution, MultiPhaseSolution):
+        return _phase_plots(facts, solution)
+    assert not isinstance(certificate, MultiPhaseCertificate)
     measured = None
     if certificate is not None and certificate.x.size and certificate.x.shape[1:] == solution.x.shape[1:]:
         measured = (certificate.t, certificate.x)
@@ -174,16 +186,30 @@ def _plots(facts: Facts) -> list[str]:
     return [section(title, pictures(panels, key)) for title, key, panels in groups]
 
 
+def _phase_plots(facts: Facts, solution: MultiPhaseSolution) -> list[str]:
+    groups = [
+        ("States and controls", "course", phase_panels(solution, measured=facts.certificate is not None)),
+        ("Convergence", "convergence", convergence_panels(solution, facts.optimum)),
+    ]
+    if facts.certificate is not None:
+        groups.append(("Costates", "costates", phase_costates(solution)))
+    return [section(title, pictures(panels, key)) for title, key, panels in groups]
+
+
 def _description(facts: Facts) -> list[tuple[str, str]]:
     problem, reference = facts.solution.problem, facts.reference
     assert problem is not None
-    kind = "continuous time" if problem.dynamics.continuous else "discrete time"
-    rows = [
-        ("dynamics", f"{kind}, {problem.nx} states, {problem.nu} controls"),
-        ("states", ", ".join(problem.dynamics.states)),
-        ("controls", ", ".join(problem.dynamics.controls) or "none"),
-        ("has", ", ".join(sorted(problem.features))),
-    ]
+    if isinstance(facts.solution, MultiPhaseSolution):
+        rows = describe_phases(facts.solution)
+    else:
+        assert isinstance(problem, Problem)
+        kind = "continuous time" if problem.dynamics.continuous else "discrete time"
+        rows = [
+            ("dynamics", f"{kind}, {problem.nx} states, {problem.nu} controls"),
+            ("states", ", ".join(problem.dynamics.states)),
+            ("controls", ", ".join(problem.dynamics.controls) or "none"),
+        ]
+    rows.append(("has", ", ".join(sorted(problem.features))))
     values = facts.solution.parameters
     if values:
         rows.append(("parameters", ", ".join(f"{name} = {_value(value)}" for name, value in values.items())))
