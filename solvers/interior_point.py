@@ -37,8 +37,11 @@ from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import TRACED, Outcome, Solver
-from trajopt.solvers.kernels import interior_iterate, interior_restoration
-from trajopt.solvers.kernels.interior_instance import Instance, pose, soften
+from trajopt.solvers.kernels import interior_curvature as curvature
+from trajopt.solvers.kernels import interior_iterate, interior_loop, interior_restoration, interior_start
+from trajopt.solvers.kernels.interior_instance import Instance, soften
+from trajopt.solvers.kernels.interior_multipliers import read_multipliers, write_multipliers
+from trajopt.solvers.kernels.interior_pose import pose
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.augmentation import Augmentation, augment
@@ -49,13 +52,16 @@ from trajopt.transcription.stages import Stages, compile_stages
 Array = NDArray[np.float64]
 
 _ENDINGS = {
-    interior_iterate.CONVERGED: Status.SOLVED,
     interior_iterate.NOT_FINITE: Status.NUMERICAL_FAILURE,
     interior_iterate.UNREGULAR: Status.NUMERICAL_FAILURE,
     interior_iterate.DIVERGED: Status.DIVERGED,
     interior_iterate.TINY: Status.STALLED,
 }
 
+_FRUITLESS = frozenset({Status.STALLED, Status.INFEASIBLE, Status.NUMERICAL_FAILURE, Status.ITERATION_LIMIT})
+"""Endings after which a stationary point from before is the better answer."""
+
+_NO_MINIMUM = "Directions of negative curvature are left: the point is stationary, but may be a saddle or a maximum."
 
 _STATIONARY = 1e-6
 """Scaled error of the restoration problem at which its residuals count as least: rounding of its large cost, which is
@@ -113,26 +119,52 @@ class _Run:
     def __init__(self, solver: InteriorPoint, augmentation: Augmentation, stages: Stages, guess: Trajectory) -> None:
         self.solver, self.augmentation, self.stages = solver, augmentation, stages
         self.guess = augmentation.extend(guess)
-        self.instance = pose(
-            augmentation, stages, self.guess, 0.5 * solver.constraint_tolerance, solver.initial_barrier
-        )
+        self.instance, self.outline = pose(augmentation, stages, self.guess)
+        self.warm = write_multipliers(self.instance, augmentation, guess.multipliers)
         self.soft: Instance | None = None
+        self.stationary: list[NDArray] | None = None
         self.restoring = False
         self.detail = ""
 
     def solve(self, monitor: Monitor) -> Outcome:
         """Value the guess, then iterate."""
-        now = self.instance
-        if not interior_iterate.start(
-            now.data, now.point, now.expansion, now.system, now.factor, now.step, now.work, now.progress
-        ):
+        now, solver = self.instance, self.solver
+        if not interior_start.start(
+            now.data, now.point, now.expansion, now.system, now.factor, now.step, now.work, now.progress,
+            self.outline.limits, self.outline.settled, 0.5 * solver.constraint_tolerance, solver.initial_barrier,
+            solver.tolerance / 10.0, self.warm,
+        ):  # fmt: skip
             self.detail = "The problem's functions or their derivatives are not finite along the guess; give another."
             return self._outcome(Status.NUMERICAL_FAILURE, 0)
         stop = monitor.observe(**self._numbers())
         if stop is None and self._solved():
-            stop = Status.SOLVED
-        status = stop if stop is not None else monitor.run(self.step, self.solver.iterations)
+            stop = self._converged()
+        status = stop if stop is not None else monitor.run_batches(self.advance, solver.iterations)
+        if status in _FRUITLESS and self.stationary is not None:
+            status = self._return_to_stationary()
         return self._outcome(status, len(monitor.history) - 1)
+
+    def _converged(self) -> Status | None:
+        """A stationary point was found; unless it is a minimum, disturb it once and go on."""
+        now = self.instance
+        if curvature.is_minimum(now.data, now.point, now.expansion, now.system, now.factor, now.work, now.progress):
+            return Status.SOLVED
+        if self.stationary is not None:
+            self.detail = _NO_MINIMUM
+            return Status.SOLVED
+        self.stationary = [values.copy() for values in (*now.point, *now.expansion, now.progress)]
+        if curvature.disturb(now.data, now.point, now.expansion, now.system, now.work, now.progress):
+            return None
+        return self._return_to_stationary()
+
+    def _return_to_stationary(self) -> Status:
+        """Nothing better was found: answer with the stationary point, and say what it is."""
+        assert self.stationary is not None
+        now = self.instance
+        for values, found in zip((*now.point, *now.expansion, now.progress), self.stationary, strict=True):
+            values[:] = found
+        self.detail = _NO_MINIMUM
+        return Status.SOLVED
 
     def _solved(self) -> bool:
         progress = self.instance.progress[0]
@@ -149,27 +181,31 @@ class _Run:
             "step": progress["step"],
         }
 
-    def step(self) -> tuple[Status | None, dict[str, float]]:
-        """One iteration, of the search or of restoration."""
+    def advance(self, count: int) -> tuple[Status | None, list[dict[str, float]]]:
+        """Up to ``count`` iterations of the search, or one of restoration."""
         if self.restoring:
             status = self._restore()
+            return status, [self._numbers()]
+        verdict, log = self._iterate(self.instance, self.solver.constraint_tolerance, count)
+        log[:, 0] /= self.instance.data.cost_scale[0]
+        names = ("cost", "violation", "stationarity", "step")
+        numbers = [dict(zip(names, row, strict=True)) for row in log.tolist()]
+        if verdict == interior_iterate.STUCK:
+            status = self._begin_restoration()
+        elif verdict == interior_iterate.CONVERGED:
+            status = self._converged()
         else:
-            verdict = self._advance(self.instance, self.solver.constraint_tolerance)
-            status = self._begin_restoration() if verdict == interior_iterate.STUCK else _ENDINGS.get(verdict)
-        return status, self._numbers()
+            status = _ENDINGS.get(verdict)
+        return status, numbers
 
-    def _advance(self, now: Instance, row_tolerance: float) -> int:
-        """One iteration; where the filter refuses every step, the error of the barrier problem has a say."""
-        verdict = interior_iterate.iterate(
-            now.data, now.point, now.expansion, now.system, now.factor, now.step, now.correction, now.watch, now.work,
-            now.progress, self.solver.tolerance, row_tolerance,
+    def _iterate(self, now: Instance, row_tolerance: float, count: int) -> tuple[int, Array]:
+        """Up to ``count`` iterations; returns the verdict and the log of those that there were."""
+        log = np.empty((count, 4))
+        verdict, done = interior_loop.advance(
+            now.data, now.point, now.expansion, now.system, now.factor, now.step, now.correction, now.saved, now.watch,
+            now.work, now.progress, self.solver.tolerance, row_tolerance, log,
         )  # fmt: skip
-        if verdict != interior_iterate.STUCK:
-            return verdict
-        return interior_restoration.soft_step(
-            now.data, now.point, now.expansion, now.system, now.step, now.saved, now.work, now.progress,
-            self.solver.tolerance, row_tolerance,
-        )  # fmt: skip
+        return verdict, log[:done]
 
     def _begin_restoration(self) -> Status | None:
         """Turn to the soft problem; where next to nothing is violated it could not help."""
@@ -192,7 +228,7 @@ class _Run:
         """One iteration of restoration."""
         now, soft = self.instance, self.soft
         assert soft is not None
-        verdict = self._advance(soft, math.inf)  # its rows are soft: only stationarity counts
+        verdict, _ = self._iterate(soft, math.inf, 1)  # its rows are soft: only stationarity counts
         if verdict == interior_iterate.NOT_FINITE:
             return Status.NUMERICAL_FAILURE
         if interior_restoration.may_return(now.data, soft.point, now.work, now.progress):
@@ -229,6 +265,6 @@ class _Run:
             iterations,
             now.factor.K[:, :, : self.augmentation.original.nx].copy(),
             self.detail,
-            now.multipliers(self.augmentation),
+            read_multipliers(now, self.augmentation),
             HeldSteps(INTEGRATORS[self.solver.integrator]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
     if isinstance(guess, Trajectory):
         found = guess
     elif isinstance(getattr(guess, "trajectory", None), Trajectory):
-        found = guess.trajectory
+        found = replace(guess.trajectory, multipliers=guess.multipliers)
     elif isinstance(guess, (tuple, list)) and len(guess) == 3:
         found = read_arrays(guess[0], guess[1], guess[2], problem.nx, problem.nu, values)
     else:
@@ -47,7 +48,7 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
     stretched = found.t[0] + (knots - knots[0]) / (knots[-1] - knots[0]) * (found.t[-1] - found.t[0])
     same = len(stretched) == len(found.t) and np.allclose(stretched, found.t, rtol=1e-12, atol=0.0)
     sampled = found if same else found.resample(stretched)
-    return Trajectory(knots, sampled.x, sampled.u, sampled.interpolation, sampled.u_mid, values | chosen)
+    return replace(sampled, t=knots, parameters=values | chosen)
 
 
 def _span(problem: Problem, found: Trajectory) -> tuple[float, float]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trajopt.status import Status
+
+_BATCH = 0.02
+"""Seconds that iterations may take before somebody looks at the clock and the keyboard: nobody notices less."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,17 @@ class Monitor:
         return self._max_time - self.seconds
 
     def observe(
-        self, cost: float, violation: float = 0.0, stationarity: float = math.nan, step: float = math.nan
+        self,
+        cost: float,
+        violation: float = 0.0,
+        stationarity: float = math.nan,
+        step: float = math.nan,
+        seconds: float | None = None,
     ) -> Status | None:
-        """Record an iteration; returns why the solve must stop now, or None to go on."""
+        """Record an iteration, which ended now or ``seconds`` into the solve; returns why it must stop, or None."""
+        time_stamp = self.seconds if seconds is None else seconds
         record = Iteration(
-            len(self.history), float(cost), float(violation), float(stationarity), float(step), self.seconds
+            len(self.history), float(cost), float(violation), float(stationarity), float(step), time_stamp
         )
         self.history.append(record)
         if self._show is not None:
@@ -107,6 +116,35 @@ class Monitor:
                     return verdict
                 if stop is not None:
                     return stop
+        except KeyboardInterrupt:
+            return Status.INTERRUPTED
+        return Status.ITERATION_LIMIT
+
+    def run_batches(
+        self, advance: Callable[[int], tuple[Status | None, Sequence[dict[str, float]]]], limit: int
+    ) -> Status:
+        """Like `run`, for a solver that iterates without Python.
+
+        ``advance`` is told how many iterations it may do before it returns its verdict and the numbers of each of them:
+        one where somebody watches, else as many as take about `_BATCH` seconds. Within a batch the times of iterations
+        are interpolated.
+        """
+        try:
+            done, count = 0, 1
+            while done < limit:
+                start = self.seconds
+                verdict, numbers = advance(min(count, limit - done))
+                duration = (self.seconds - start) / len(numbers)
+                stop = None
+                for k, values in enumerate(numbers):
+                    stop = stop or self.observe(**values, seconds=start + (k + 1) * duration)
+                if verdict is not None:
+                    return verdict
+                if stop is not None:
+                    return stop
+                done += len(numbers)
+                watched = self._callback is not None or self._show is not None
+                count = 1 if watched else max(1, int(min(_BATCH, self.seconds_left) / max(duration, 1e-9)))
         except KeyboardInterrupt:
             return Status.INTERRUPTED
         return Status.ITERATION_LIMIT

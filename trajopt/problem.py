@@ -292,6 +292,8 @@ class Problem:
 
     def _first_control(self) -> NDArray[np.float64]:
         """The control of the guess at the start; without a guess, zero moved into its bounds."""
+        if self.guess is None:  # at once, because control loops come here at every step
+            return np.clip(np.zeros(self.nu), *self.control_bounds)
         from trajopt.guess import make_guess  # noqa: PLC0415 - which imports this module
 
         return make_guess(self, None).held()[0]

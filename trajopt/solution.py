@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajopt.errors import InvalidProblem, TrajoptError
 from trajopt.monitor import Iteration
+from trajopt.multipliers import shift_multipliers
 from trajopt.problem import Problem
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -187,7 +188,8 @@ class Solution:
     def shift(self, steps: int = 1) -> Trajectory:
         """The plan that remains after ``steps`` intervals, extended by its last values: a guess for the next solve.
 
-        The clock stays where it was, so that the result is a guess for the same problem from a later state.
+        The clock stays where it was, so that the result is a guess for the same problem from a later state. Costates
+        and multipliers move along.
         """
         n, trajectory = self.trajectory.steps, self.trajectory
         if isinstance(steps, bool) or int(steps) != steps or not 0 <= steps <= n:
@@ -197,14 +199,15 @@ class Solution:
         knots, intervals = (np.minimum(np.arange(count) + steps, count - 1) for count in (n + 1, n))
         rows = intervals if trajectory.interpolation is Interpolation.HOLD else knots
         u_mid = None if trajectory.u_mid is None else trajectory.u_mid[intervals]
-        return replace(trajectory, x=self.x[knots], u=self.u[rows], u_mid=u_mid)
+        multipliers = shift_multipliers(self.multipliers, n, int(steps))
+        return replace(trajectory, x=self.x[knots], u=self.u[rows], u_mid=u_mid, multipliers=multipliers)
 
     def resample(self, steps: int) -> Trajectory:
-        """The trajectory on ``steps`` equal intervals: a guess for a finer or coarser problem."""
+        """The trajectory on ``steps`` equal intervals, with its multipliers: a guess for a finer or coarser problem."""
         if isinstance(steps, bool) or int(steps) != steps or steps < 1:
             raise InvalidProblem(f"resample(steps={steps}) was asked for, but a positive whole number was expected.")
         knots = np.linspace(self.t[0], self.t[-1], int(steps) + 1)
-        return self.trajectory.resample(knots, self._state)
+        return replace(self.trajectory, multipliers=self.multipliers).resample(knots, self._state)
 
     def derivatives(self) -> SolutionDerivatives:
         """Derivatives of cost, states and controls by the parameters and the initial state of the problem.

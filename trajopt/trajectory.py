@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trajopt.errors import InvalidProblem
+from trajopt.multipliers import resample_multipliers
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,8 @@ class Trajectory:
         (N, nu) controls at the midpoints, for quadratic interpolation alone.
     parameters
         Values of the problem's parameters by name.
+    multipliers
+        Costates and multipliers by name, for a warm start; as in `Outcome`, in the words of the solver that found them.
     """
 
     t: Array
@@ -52,6 +55,7 @@ class Trajectory:
     interpolation: Interpolation
     u_mid: Array | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    multipliers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -92,8 +96,11 @@ class Trajectory:
         x = self._between(t) if state is None else state(t)
         if self.interpolation is Interpolation.HOLD:
             # The mean over the new interval would blur switches; its middle keeps the values that were there.
-            return Trajectory(t, x, self.control(0.5 * (t[:-1] + t[1:])), Interpolation.HOLD, None, self.parameters)
-        return Trajectory(t, x, self.control(t), Interpolation.LINEAR, None, self.parameters)
+            u, interpolation = self.control(0.5 * (t[:-1] + t[1:])), Interpolation.HOLD
+        else:
+            u, interpolation = self.control(t), Interpolation.LINEAR
+        multipliers = resample_multipliers(self.multipliers, self.t, t)
+        return Trajectory(t, x, u, interpolation, None, self.parameters, multipliers)
 
     def _between(self, t: Array) -> Array:
         """States at times ``t``, on straight lines between the knots."""

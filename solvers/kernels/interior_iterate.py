@@ -1,4 +1,4 @@
-"""One iteration of the interior-point method, and the first multipliers.
+"""One iteration of the interior-point method.
 
 Reference: Waechter, Biegler 2006: inertia correction by algorithm IC, barrier parameter by eq. 7.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 
-from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.interior_functions import evaluate, expand
 from trajopt.solvers.kernels.interior_refinement import norm, solve
 from trajopt.solvers.kernels.interior_riccati import factorise
 from trajopt.solvers.kernels.interior_search import leap, search, set_reference, take
-from trajopt.solvers.kernels.interior_space import INEQUALITY, UNUSED, inner
+from trajopt.solvers.kernels.interior_space import inner
 from trajopt.solvers.kernels.interior_system import (
     barrier_value,
     condense,
@@ -34,9 +33,6 @@ DELTA_FALL, DELTA_RISE, DELTA_FIRST_RISE = 1.0 / 3.0, 8.0, 100.0
 BARRIER_FACTOR, BARRIER_POWER, BARRIER_ERROR = 0.2, 1.5, 10.0
 """kappa_mu, theta_mu and kappa_epsilon of eqs. 7 and 8."""
 
-LARGEST_FIRST_MULTIPLIER = 1e3
-"""Least-squares multipliers beyond it are discarded (section 3.6)."""
-
 SOFTNESS, SOFTENING, SOFTENINGS = 1e-8, 1e5, 3
 """Delta of equality rows, IPOPT's delta_c: refinement converges with the factor delta / (delta + C H^-1 C'), and less
 would cost digits in the factorisation; by how much it grows where those are lost all the same, and how often.
@@ -57,8 +53,12 @@ multipliers still converge, each by its factor of at least 0.99.
 @inner
 def measure(data, point, expansion, system, work, progress):
     """Derivatives and errors at the current point; False unless finite."""
-    if not expand(data, point, expansion, work):
-        return False
+    return expand(data, point, expansion, work) and assess(data, point, expansion, system, progress)
+
+
+@inner
+def assess(data, point, expansion, system, progress):
+    """Errors from residuals and derivatives that are there; False unless finite."""
     set_gradient(data, point, expansion, system)
     theta, largest, violation = infeasibility(data, point)
     progress[0].theta, progress[0].primal_error, progress[0].violation = theta, largest, violation
@@ -129,7 +129,7 @@ def is_tiny(point, step):
     return largest <= TINY_STEP
 
 
-@kernel
+@inner
 def iterate(data, point, expansion, system, factor, step, correction, watch, work, progress, tolerance, row_tolerance):
     """One iteration from a measured point to the next; returns a verdict."""
     if lower_barrier(data, point, system, work, progress, tolerance):
@@ -214,51 +214,3 @@ def accept(data, point, step, work, progress):
     for j in range(point.r.shape[0]):
         point.r[j] = work.trial_r[j]
     move_multipliers(data, point, step, progress[0].step, progress[0].dual_step, progress[0].mu)
-
-
-@kernel
-def start(data, point, expansion, system, factor, step, work, progress):
-    """Value the first point, with least-squares multipliers (section 3.6); False unless it is finite."""
-    progress[0].cost = evaluate(data, point.v, point.r, work)
-    for j in range(point.m.shape[0]):
-        point.m[j] = 0.0
-    if not (math.isfinite(progress[0].cost) and expand(data, point, expansion, work)):
-        return False
-    estimate_multipliers(data, point, expansion, system, factor, step, work, progress)
-    if not measure(data, point, expansion, system, work, progress):
-        return False
-    progress[0].barrier = progress[0].cost + barrier_value(data, point.v, progress[0].mu)
-    progress[0].theta_most = 1e4 * max(1.0, progress[0].theta)
-    progress[0].theta_least = 1e-4 * max(1.0, progress[0].theta)
-    progress[0].filter_count = 0
-    return math.isfinite(progress[0].barrier)
-
-
-@inner
-def estimate_multipliers(data, point, expansion, system, factor, step, work, progress):
-    """Multipliers that minimise the gradient of the Lagrangian; the Newton system with an identity in H's place."""
-    steps, nx, nu = data.times.shape[0], data.group.shape[0], data.held.shape[0]
-    nz, n = nx + nu, system.a.shape[0]
-    set_gradient(data, point, expansion, system)
-    for i in range(expansion.H.shape[0]):
-        expansion.H[i] = 0.0
-    for s in range(steps + 1):
-        width = nz if s < steps else nx
-        for i in range(width):
-            expansion.H[s * nz * nz + i * width + i] = 1.0
-    for i in range(n):
-        system.b[i] = system.a[i] - point.zl[i] + point.zu[i]
-        system.sigma[i] = 0.0
-    for j in range(point.m.shape[0]):
-        system.D[j] = system.W[j] = system.rhs[j] = 0.0
-        if j < data.kind.shape[0] and data.kind[j] != UNUSED:
-            system.W[j] = 1.0 / SOFTNESS
-            if data.kind[j] == INEQUALITY:  # the slack's own condition, y = zu - zl, with the same weight
-                system.D[j] = system.W[j] = 1.0
-                system.rhs[j] = point.zu[n + j] - point.zl[n + j]
-    if not factorise(data, expansion, system, factor, work, 0.0):
-        return
-    solve(data, expansion, system, factor, system.b, system.rhs, work, 0.0, step.v, step.m, progress)
-    if norm(step.m, step.m) <= LARGEST_FIRST_MULTIPLIER:
-        for j in range(point.m.shape[0]):
-            point.m[j] = step.m[j]

@@ -21,11 +21,11 @@ from trajopt.solvers.kernels.interior_iterate import (
     STUCK,
     accept,
     copy_point,
-    estimate_multipliers,
     measure,
 )
 from trajopt.solvers.kernels.interior_search import add_to_filter, in_filter, take
-from trajopt.solvers.kernels.interior_space import UNUSED
+from trajopt.solvers.kernels.interior_space import UNUSED, inner
+from trajopt.solvers.kernels.interior_start import estimate_multipliers
 from trajopt.solvers.kernels.interior_system import barrier_value, error_of, longest_step
 
 PRICE = 1e3
@@ -63,7 +63,7 @@ def begin(data, point, progress, soft, soft_point, soft_progress):
         soft_point.zu[p] = soft_point.zu[q] = 0.0
     soft_progress[0].mu = mu
     soft_progress[0].watching = soft_progress[0].shortened = soft_progress[0].blocked = soft_progress[0].blocks = 0
-    soft_progress[0].last_regularisation = 0.0
+    soft_progress[0].regularisation = soft_progress[0].last_regularisation = 0.0
 
 
 @kernel
@@ -142,7 +142,7 @@ def adopt(data, point, soft_point, work, progress):
     return size
 
 
-@kernel
+@inner
 def soft_step(data, point, expansion, system, step, saved, work, progress, tolerance, row_tolerance):
     """Take the longest step that the filter refused if it lowers the error of the barrier problem all the same.
 
