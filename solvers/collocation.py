@@ -1,50 +1,66 @@
-"""Direct collocation: states and controls at all nodes are unknowns, the dynamics are equations; IPOPT solves them.
+"""Direct collocation: states and controls at all nodes are unknowns, the dynamics are equations.
 
-On an interval of length h, with f_j = f(x_j, u_j, t_j) at left knot 0, midpoint m and right knot 1, the defects are
+On an interval of length h the state is a polynomial of degree m whose slope obeys the dynamics at m points c_j h:
 
-    trapezoidal       x_1 - x_0 - h/2 (f_0 + f_1) = 0                                 control linear, state quadratic
-    Hermite-Simpson   x_1 - x_0 - h/6 (f_0 + 4 f_m + f_1) = 0                         control quadratic, state cubic
-                      x_m - x_0 - h/24 (5 f_0 + 8 f_m - f_1) = 0
+    x_i = x_0 + h sum_j a_ij f(x_j, u_j, t_j),    stage cost and integrands = h sum_j b_j l(x_j, u_j, t_j).
 
-(the second is the Hermite midpoint (x_0 + x_1)/2 + h/8 (f_0 - f_1) with the first put in). Stage cost and integral
-constraints are integrated by the same weights: h/2 (1, 1) and h/6 (1, 4, 1). Where the control is smooth, the errors of
-state, costate and cost shrink as h^2 and h^4, those of the control at the knots as h and h^2. Initial time, duration
-and parameters may be unknowns too: t_k = t_0 + T k/N. Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are,
-with held controls.
+    trapezoidal               m = 2, order 2     control linear
+    hermite_simpson           m = 3, order 4     control quadratic; "_compressed": the midpoints' states are eliminated
+    lobatto                   any m, order 2m-2  control of degree m - 1, which may jump at knots
+    radau                     any m, order 2m-1  the same; the Legendre-Gauss-Radau pseudospectral method
 
-Control bounds hold at every time: the middle unknown of a parabola is its Bernstein coefficient. State bounds and path
-constraints hold at the knots and, for Hermite-Simpson, at the midpoints. In between the answer may cheat: its cost can
-be *below* the optimum. ``solution.certificate`` integrates again and tells.
+The order is that of the state at the knots, the costate and the cost, where the control is smooth. One interval of a
+high degree is a global pseudospectral method, many of a low one are a finite-element method; ``mesh_tolerance`` mixes
+both by hp refinement (`trajopt.transcription.refinement`). Initial time, duration and parameters may be unknowns too.
+Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are, with held controls.
 
-References: Betts, Practical Methods for Optimal Control and Estimation, 2010, ch. 4; Kelly, SIAM Review 59(4), 2017.
+Control bounds hold at every time: the unknowns are Bernstein coefficients. State bounds and path constraints hold at
+the collocation points (state bounds of the compressed scheme at the knots alone). In between the answer may cheat: its
+cost can be *below* the optimum. ``solution.certificate`` integrates again and tells. Like every first-order method it
+may end at a stationary point that is no minimum, such as u = 0 for the cost -u^2.
+
+References: Betts, Practical Methods for Optimal Control, 2010, ch. 4; Kelly, SIAM Review 59(4), 2017; Garg et al.,
+Automatica 46, 2010.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
-from trajopt.errors import InvalidProblem
+from trajopt.errors import UnsupportedProblem
 from trajopt.monitor import Monitor
+from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
-from trajopt.solver import Outcome
-from trajopt.solvers.direct import read_outcome
+from trajopt.solver import MultiPhaseOutcome, Outcome
+from trajopt.solvers.direct import check_count, check_positive_number, read_outcome
 from trajopt.solvers.joint import JointDirectMethod
+from trajopt.solvers.mesh_refinement import solve_with_refinement
 from trajopt.trajectory import Trajectory
-from trajopt.transcription.collocation_schemes import SCHEMES, Scheme
+from trajopt.transcription.collocation_schemes import Scheme, find_scheme
 
 
 @final
 @dataclass(frozen=True)
 class Collocation(JointDirectMethod):
-    """Direct collocation with exact sparse derivatives, solved by IPOPT; it handles every kind of constraint.
+    """Direct collocation with exact sparse derivatives; it handles every kind of constraint.
 
     Parameters
     ----------
     scheme
-        "hermite_simpson" (order 4, control quadratic) or "trapezoidal" (order 2, control linear).
-    tolerance, iterations, scaling, options
-        As in every `DirectMethod`.
+        "hermite_simpson", "hermite_simpson_compressed", "trapezoidal", "radau" or "lobatto".
+    degree
+        Degree m of the state on an interval, as many points; "radau" (from 1) and "lobatto" (from 2) alone, at most 20.
+        Default: 4, with which GPOPS-II begins.
+    mesh_tolerance
+        Refine the mesh, from the problem's own knots on, until the certificate's defect, relative cost error and
+        violation are below this number; None leaves the mesh alone. The solution has its own knots. Without meaning in
+        discrete time, where there is no mesh.
+    mesh_rounds, mesh_points
+        Most refinements, and most collocation points; the solve ends with the status ITERATION_LIMIT there.
+    nlp, tolerance, iterations, scaling, options
+        As in every `DirectMethod`; ``iterations`` counts for each mesh.
 
     Raises
     ------
@@ -52,22 +68,42 @@ class Collocation(JointDirectMethod):
         When a setting cannot mean anything.
     """
 
-    scheme: Literal["hermite_simpson", "trapezoidal"] = "hermite_simpson"
+    scheme: Literal["hermite_simpson", "hermite_simpson_compressed", "trapezoidal", "radau", "lobatto"] = (
+        "hermite_simpson"
+    )
+    degree: int | None = None
+    mesh_tolerance: float | None = field(default=None, kw_only=True)
+    mesh_rounds: int = field(default=15, kw_only=True)
+    mesh_points: int = field(default=2000, kw_only=True)
 
     preference: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scheme not in SCHEMES:
-            raise InvalidProblem(
-                f"Collocation got scheme={self.scheme!r}, but {' or '.join(map(repr, SCHEMES))} was expected."
-            )
+        self.interval_scheme()
+        if self.mesh_tolerance is not None:
+            check_positive_number("Collocation", "mesh_tolerance", self.mesh_tolerance)
+        check_count("Collocation", "mesh_rounds", self.mesh_rounds, 0)
+        check_count("Collocation", "mesh_points", self.mesh_points, 1)
 
     def interval_scheme(self) -> Scheme:
         """Return the table of the scheme."""
-        return SCHEMES[self.scheme]
+        return find_scheme(self.scheme, self.degree)
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``; see `Solver.run`."""
+        if self.mesh_tolerance is not None and problem.dynamics.continuous:
+            return solve_with_refinement(self, problem, guess, monitor)
         structure, instance = self.transcribe(problem, guess)
         return read_outcome(structure, problem, guess, instance, self.minimise(instance, monitor))
+
+    def run_phases(
+        self, problem: MultiPhaseProblem, guesses: Sequence[Trajectory], monitor: Monitor
+    ) -> MultiPhaseOutcome:
+        """Solve several phases as one program; see `MultiPhaseSolver.run_phases`. Their meshes are not refined."""
+        if self.mesh_tolerance is not None:
+            raise UnsupportedProblem(
+                f"mesh_tolerance={self.mesh_tolerance} was given for several phases, but None was expected; "
+                "leave it out, and give the phases more steps where the certificate asks for them."
+            )
+        return super().run_phases(problem, guesses, monitor)

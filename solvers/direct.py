@@ -1,4 +1,4 @@
-"""What the direct methods share: settings, and the road from a problem through a nonlinear program and IPOPT.
+"""What the direct methods share: settings, and the road from a problem through a nonlinear program and its solver.
 
 Direct: first discretise, then optimise. The methods differ in what they make of an interval (`IntervalScheme`).
 """
@@ -17,9 +17,11 @@ from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import TRACED, Outcome, Solver
-from trajopt.solvers.ipopt import IpoptResult, run_ipopt
+from trajopt.solvers.nlp_plugins import find_plugin
+from trajopt.solvers.nonlinear_program import NonlinearResult, solve_program
 from trajopt.trajectory import Trajectory
-from trajopt.transcription.collocation import DirectProgram, compile_problem, pose, read_trajectory
+from trajopt.transcription.collocation import DirectProgram, compile_problem, pose
+from trajopt.transcription.collocation_reading import read_trajectory
 from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.interval import IntervalScheme
@@ -27,21 +29,44 @@ from trajopt.transcription.multipliers import read_multipliers
 from trajopt.transcription.nlp import Instance
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_positive_number(owner: str, name: str, value: object) -> None:
+    """Refuse a setting that is no positive finite number."""
+    if not (_is_number(value) and value > 0.0):  # type: ignore[operator]
+        raise InvalidProblem(f"{owner} got {name}={value!r}, but a positive number was expected; try 1e-8.")
+
+
+def check_count(owner: str, name: str, value: object, least: int) -> None:
+    """Refuse a setting that is no whole number of at least ``least``."""
+    if not _is_number(value) or float(value) % 1.0 or float(value) < least:  # type: ignore[arg-type]
+        raise InvalidProblem(
+            f"{owner} got {name}={value!r}, but a whole number of at least {least} was expected; correct it."
+        )
+
+
 @dataclass(frozen=True)
 class DirectMethod(Solver, ABC):
-    """A transcription whose program IPOPT solves, with every kind of constraint and of unknown.
+    """A transcription whose program a nonlinear-programming solver inside CasADi solves, IPOPT by default.
+
+    It handles every kind of constraint and of unknown.
 
     Parameters
     ----------
+    nlp
+        The solver of the nonlinear program, by its name in CasADi: "ipopt"; "fatrop" for problems of plain stages; the
+        active-set methods "uno", "sleqp" and "sqpmethod". All but IPOPT and "uno" are best where the guess is good.
     tolerance
-        Largest violation and stationarity at the solution, as IPOPT measures them on the scaled program.
+        Largest violation and stationarity at the solution, as that solver measures them on the scaled program.
     iterations
         At most.
     scaling
         "auto" measures states, controls and time by their bounds, else by the guess and its slopes, so that the choice
         of units hardly matters; None leaves them alone.
     options
-        More options of IPOPT's own, by their names in its manual, for example ``{"mu_strategy": "adaptive"}``.
+        More options of that solver's own, by their names in its manual, for example ``{"mu_strategy": "adaptive"}``.
 
     Raises
     ------
@@ -49,6 +74,7 @@ class DirectMethod(Solver, ABC):
         When a setting cannot mean anything.
     """
 
+    nlp: str = field(default="ipopt", kw_only=True)
     tolerance: float = field(default=1e-8, kw_only=True)
     iterations: int = field(default=3000, kw_only=True)
     scaling: Literal["auto"] | None = field(default="auto", kw_only=True)
@@ -58,17 +84,16 @@ class DirectMethod(Solver, ABC):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
-            raise InvalidProblem(
-                f"{name} got tolerance={self.tolerance}, but a positive number was expected; try 1e-8."
-            )
-        if isinstance(self.iterations, bool) or int(self.iterations) != self.iterations or self.iterations < 0:
-            raise InvalidProblem(
-                f"{name} got iterations={self.iterations}, but a whole number of at least zero was expected; "
-                "correct it."
-            )
+        find_plugin(self.nlp)
+        check_positive_number(name, "tolerance", self.tolerance)
+        check_count(name, "iterations", self.iterations, 0)
         if self.scaling not in ("auto", None):
             raise InvalidProblem(f"{name} got scaling={self.scaling!r}, but 'auto' or None was expected; correct it.")
+        if not isinstance(self.options, Mapping) or not all(isinstance(key, str) for key in self.options):
+            raise InvalidProblem(
+                f"{name} got options={self.options!r}, but a dictionary of names and values was expected; write for "
+                'example {"mu_strategy": "adaptive"}.'
+            )
 
     @abstractmethod
     def interval_scheme(self) -> IntervalScheme:
@@ -79,13 +104,14 @@ class DirectMethod(Solver, ABC):
         structure = compile_problem(problem, self.interval_scheme())
         return structure, pose(structure, problem, guess, scaled=self.scaling == "auto")
 
-    def minimise(self, instance: Instance, monitor: Monitor, **options: Any) -> IpoptResult:
+    def minimise(self, instance: Instance, monitor: Monitor, **options: Any) -> NonlinearResult:
         """Solve a program with the method's settings; the user's options come after ``options``."""
-        return run_ipopt(
+        return solve_program(
             instance,
             monitor,
+            find_plugin(self.nlp),
             tolerance=self.tolerance,
-            iterations=self.iterations,
+            iterations=int(self.iterations),
             options=options | dict(self.options),
         )
 
@@ -120,10 +146,7 @@ class ShootingMethod(DirectMethod, ABC):
                 f"{name} got integrator={self.integrator!r}, but one of {', '.join(INTEGRATORS)} was expected; "
                 "pick one."
             )
-        if isinstance(self.substeps, bool) or int(self.substeps) != self.substeps or self.substeps < 1:
-            raise InvalidProblem(
-                f"{name} got substeps={self.substeps}, but a whole number of at least one was expected; correct it."
-            )
+        check_count(name, "substeps", self.substeps, 1)
 
     def interval_scheme(self) -> HeldSteps:
         """Return the steps of an interval."""
@@ -131,7 +154,7 @@ class ShootingMethod(DirectMethod, ABC):
 
 
 def read_outcome(
-    structure: DirectProgram, problem: Problem, guess: Trajectory, instance: Instance, result: IpoptResult
+    structure: DirectProgram, problem: Problem, guess: Trajectory, instance: Instance, result: NonlinearResult
 ) -> Outcome:
     """Return the result as a trajectory with costates and multipliers; the guess in place of one that is not finite."""
     trajectory = read_trajectory(structure, problem, instance, result.w)

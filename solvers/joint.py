@@ -10,7 +10,7 @@ from trajopt.monitor import Monitor
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.solver import MultiPhaseOutcome, MultiPhaseSolver
 from trajopt.solvers.direct import DirectMethod, read_outcome
-from trajopt.solvers.ipopt import IpoptResult
+from trajopt.solvers.nonlinear_program import NonlinearResult
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.nlp import Instance
 from trajopt.transcription.phases import JoinedProgram, compile_phases, pose_phases
@@ -35,13 +35,13 @@ class JointDirectMethod(DirectMethod, MultiPhaseSolver):
         return MultiPhaseOutcome(outcomes, result.row_multipliers[structure.rows[-1]])
 
 
-def _part_of(structure: JoinedProgram, result: IpoptResult, part: Instance, number: int) -> IpoptResult:
+def _part_of(structure: JoinedProgram, result: NonlinearResult, part: Instance, number: int) -> NonlinearResult:
     """What the result says of one phase: as if its program had been solved alone."""
     place, rows = structure.places[number], structure.rows[number]
     w = result.w[place]
     counts = [program.gradients.n_out() - 1 for program in (compiled.program for compiled in structure.phases)]
     first = sum(counts[:number])
-    return IpoptResult(
+    return NonlinearResult(
         status=result.status,
         detail=result.detail,
         w=w,

@@ -47,6 +47,8 @@ def perturb(problem: Problem, guess: Trajectory, spread: float, seed: Sequence[i
         Whole numbers that the generator starts from.
     """
     rng = np.random.default_rng(seed)
+    if guess.interpolation is Interpolation.POLYNOMIAL:  # whose pieces the waves below would not follow
+        guess = guess.resample(guess.t)
     modes = min(guess.steps, _MODES)
     share = (guess.t - guess.t[0]) / (guess.t[-1] - guess.t[0])
     middle = 0.5 * (share[:-1] + share[1:])

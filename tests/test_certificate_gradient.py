@@ -12,7 +12,7 @@ from trajopt.active_rows import find_active_rows
 from trajopt.plain import PlainFunctions
 from trajopt.reintegration import reintegrate
 from trajopt.sensitivity import Decisions, linearise
-from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.trajectory import Interpolation, Pieces, Trajectory
 from trajopt.violations import measure
 
 STEPS = 3
@@ -48,7 +48,10 @@ def control(interpolation: Interpolation) -> dict:
     rows = STEPS if interpolation is Interpolation.HOLD else STEPS + 1
     wave = np.sin(np.arange(2 * rows)).reshape(rows, 2)
     middle = np.cos(np.arange(2 * STEPS)).reshape(STEPS, 2) if interpolation is Interpolation.QUADRATIC else None
-    return {"u": wave, "u_mid": middle}
+    pieces = None
+    if interpolation is Interpolation.POLYNOMIAL:
+        pieces = Pieces(np.sin(np.arange(8 * STEPS)).reshape(STEPS, 4, 2), np.zeros((STEPS, 2, 2)))
+    return {"u": wave, "u_mid": middle, "pieces": pieces}
 
 
 def trajectory_at(w: np.ndarray, base: Trajectory, decisions: Decisions, fractions: np.ndarray) -> Trajectory:
@@ -56,14 +59,15 @@ def trajectory_at(w: np.ndarray, base: Trajectory, decisions: Decisions, fractio
     nodes = w[: decisions.controls].reshape(-1, 2)
     start, duration = w[decisions.controls : decisions.controls + 2]
     k, mu, free = w[decisions.controls + 2 : decisions.controls + 4], w[decisions.controls + 4], w[-1]
-    quadratic = base.interpolation is Interpolation.QUADRATIC
+    quadratic, pieces = base.interpolation is Interpolation.QUADRATIC, base.pieces
     x = base.x.copy()
     x[0, 1] = free
     return replace(
         base,
         t=start + duration * fractions,
         x=x,
-        u=nodes[::2] if quadratic else nodes,
+        u=base.u if pieces else nodes[::2] if quadratic else nodes,
+        pieces=Pieces(nodes.reshape(pieces.u.shape), pieces.x) if pieces else None,
         u_mid=nodes[1::2] if quadratic else None,
         parameters={"k": k, "mu": mu, "fixed": 4.0},
     )
@@ -82,7 +86,7 @@ def values(problem: to.Problem, trajectory: Trajectory) -> np.ndarray:
     rows = [functions.path(path.x[i], path.u[i], path.t[i]) for i in places]
     ending = [width * k + last for k in range(STEPS)]
     last_rows = [functions.path(path.x[i], path.u[i], path.t[i]) for i in ending]
-    if trajectory.interpolation is Interpolation.HOLD:  # left limits count for the row in which the control shows
+    if trajectory.interpolation.jumps:  # left limits count for the row in which the control shows
         return np.concatenate([ends, *rows, *([row[0]] for row in last_rows[:-1]), last_rows[-1]])
     return np.concatenate([ends, *rows, last_rows[-1]])
 

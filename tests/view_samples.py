@@ -11,7 +11,7 @@ import trajopt as to
 from trajopt.monitor import Iteration, Monitor
 from trajopt.problem import Feature
 from trajopt.solver import Outcome, Solver
-from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.trajectory import Interpolation, Pieces, Trajectory
 
 
 def slide(name="slide", steps=8, weight=1.0):
@@ -68,7 +68,10 @@ def chain(nx, steps, interpolation=Interpolation.HOLD, states=None, nu=1, seed=0
     rows = steps if interpolation is Interpolation.HOLD else steps + 1
     middle = generator.uniform(-1, 1, (steps, nu)) if interpolation is Interpolation.QUADRATIC else None
     x = np.exp(-t)[:, None] * np.linspace(1.0, 2.0, nx)
-    trajectory = Trajectory(t, x, generator.uniform(-1, 1, (rows, nu)), interpolation, middle, {})
+    pieces = None
+    if interpolation is Interpolation.POLYNOMIAL:
+        pieces = Pieces(generator.uniform(-1, 1, (steps, 4, nu)), np.stack([x[:-1], x[1:]], axis=1))
+    trajectory = Trajectory(t, x, generator.uniform(-1, 1, (rows, nu)), interpolation, middle, {}, pieces=pieces)
     return solution_of(problem, trajectory)
 
 

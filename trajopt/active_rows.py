@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trajopt.problem import Problem
 from trajopt.reintegration import SUBINTERVALS, Reintegration
 from trajopt.sensitivity import Decisions, Functionals, PointRows, evaluate
-from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.trajectory import Trajectory
 from trajopt.violations import Measurement, Rows
 
 Array = NDArray[np.float64]
@@ -108,7 +108,7 @@ def find_active_rows(
     state = _along(found.state, places, places.state, tolerance)
     mixed = _depends_on_control(problem)
     along = _along(found.path, places, places.path, tolerance)
-    # With a held control the left limit at a knot is a row of its own only if the control shows in it.
+    # With a control that jumps the left limit at a knot is a row of its own only if the control shows in it.
     along = along.take(~places.left[along.place] | mixed[along.index])
     points = _point_rows(problem, trajectory, parameters, path, found.state, decisions, places, state, along)
     everything, rows = [*ends, state, along], [*kinds, found.state, found.path]
@@ -220,7 +220,7 @@ def _places(problem: Problem, trajectory: Trajectory, path: Reintegration) -> _P
         return _Places(knots, steps.first, np.minimum(knots, n - 1), nowhere, both, nowhere > 0.0, knots[1:], k)
     width, half = SUBINTERVALS + 1, SUBINTERVALS // 2
     ends = 2 * n + k
-    held = trajectory.interpolation is Interpolation.HOLD
+    jumps = trajectory.interpolation.jumps
     return _Places(
         np.concatenate([k * width, k * width + half, k * width + SUBINTERVALS]),
         np.concatenate([steps.first[:-1], steps.middle, steps.first[1:]]),
@@ -229,7 +229,7 @@ def _places(problem: Problem, trajectory: Trajectory, path: Reintegration) -> _P
         np.concatenate([np.stack(pair, axis=1) for pair in ((k, k), (k, k + 1), (k + 1, k + 1))]),
         np.concatenate([np.zeros(2 * n, bool), k < n - 1]),
         np.concatenate([n + k, ends]),
-        np.arange(3 * n) if held else np.concatenate([np.arange(2 * n), ends[-1:]]),
+        np.arange(3 * n) if jumps else np.concatenate([np.arange(2 * n), ends[-1:]]),
     )
 
 

@@ -86,6 +86,8 @@ class Certificate:
         cost + multiplier * function.
     gap
         Estimated cost that the control gives away between its nodes. NaN without derivatives.
+    gaps
+        (N,) the same for each interval; empty without derivatives.
     error
         Estimate, not a bound, of |true cost - optimum| near this answer: |reported - cost| + gap + the sum of
         |multiplier| times violation or slack.
@@ -113,6 +115,7 @@ class Certificate:
     costates: Array = field(default_factory=lambda: np.zeros((0, 0)))
     multipliers: dict[str, Array] = field(default_factory=dict)
     gap: float = _NAN
+    gaps: Array = field(default_factory=lambda: np.zeros(0))
     error: float = _NAN
     remarks: tuple[str, ...] = ()
     seconds: float = _NAN
@@ -255,6 +258,7 @@ def judge(
         costates=optimality.costates,
         multipliers=optimality.multipliers,
         gap=optimality.gap,
+        gaps=optimality.gaps,
         error=difference + optimality.gap + optimality.priced,
         remarks=remarks + optimality.remarks,
         **numbers,
@@ -293,7 +297,17 @@ def _malformed(problem: Problem, trajectory: Trajectory) -> str:
         return "The times of the knots do not increase."
     if not problem.dynamics.continuous and not np.array_equal(np.diff(trajectory.t), np.ones(n)):
         return "The knots of discrete dynamics are not one step apart."
-    return ""
+    return _malformed_pieces(problem, trajectory)
+
+
+def _malformed_pieces(problem: Problem, trajectory: Trajectory) -> str:
+    """The same of the polynomials between the knots, if there are to be any."""
+    if trajectory.interpolation is not Interpolation.POLYNOMIAL:
+        return ""
+    found = trajectory.pieces
+    if found is None or found.u.ndim != 3 or (len(found.u), found.u.shape[2]) != (trajectory.steps, problem.nu):
+        return f"The trajectory has no polynomials of {problem.nu} controls on {trajectory.steps} intervals."
+    return "" if np.isfinite(found.u).all() else "The trajectory has polynomials that are not finite."
 
 
 def refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:

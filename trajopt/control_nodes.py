@@ -1,7 +1,8 @@
 """The numbers that make a control: its values at nodes, and the polynomials that run through them.
 
 On interval k the control is u(s) = sum_a basis_a(s) values[index[k, a]] with s in [0, 1] from knot to knot: one node if
-it is held, two if linear, three if quadratic. Neighbouring intervals share the node at their knot, unless it is held.
+it is held, two if linear, three if quadratic. Neighbouring intervals share the node at their knot, unless the control
+may jump there. The nodes of polynomials are their Bernstein coefficients.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt import bernstein
 from trajopt.trajectory import Interpolation, Trajectory
 
 Array = NDArray[np.float64]
@@ -45,6 +47,10 @@ class ControlNodes:
         steps = np.arange(trajectory.steps)[:, None]
         if trajectory.interpolation is Interpolation.HOLD:
             return cls(trajectory.u, steps, _HOLD)
+        if trajectory.pieces is not None:
+            count = trajectory.pieces.u.shape[1]
+            values = trajectory.pieces.u.reshape(-1, trajectory.u.shape[1])
+            return cls(values, count * steps + np.arange(count), bernstein.powers(count - 1))
         if trajectory.interpolation is Interpolation.LINEAR or trajectory.u_mid is None:
             return cls(trajectory.u, steps + np.arange(2), _LINEAR)
         values = np.empty((2 * trajectory.steps + 1, trajectory.u.shape[1]))

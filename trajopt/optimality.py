@@ -29,7 +29,7 @@ class Optimality:
 
     Attributes
     ----------
-    stationarity, costates, multipliers, gap, remarks
+    stationarity, costates, multipliers, gap, gaps, remarks
         As in `trajopt.certificate.Certificate`.
     priced
         Sum over active rows of |multiplier| times the distance from the limit, for rows along the way the farthest one
@@ -40,6 +40,7 @@ class Optimality:
     costates: Array = field(default_factory=lambda: np.zeros((0, 0)))
     multipliers: dict[str, Array] = field(default_factory=dict)
     gap: float = float("nan")
+    gaps: Array = field(default_factory=lambda: np.zeros(0))
     priced: float = float("nan")
     remarks: tuple[str, ...] = ()
 
@@ -112,7 +113,7 @@ def conclude(part: Linearised, state: Stationarity) -> Optimality:
     """Say what multipliers and costates mean for the cost."""
     trajectory, path, active = part.trajectory, part.path, part.active
     assert path.steps is not None
-    gap, left_out = estimate_gap(
+    gaps, left_out = estimate_gap(
         part.problem, trajectory, part.parameters, path, part.linear, active, state.nu, state.costates
     )
     remarks = tuple(f"The gap leaves out control {name!r}, which nothing limits." for name in left_out)
@@ -120,7 +121,8 @@ def conclude(part: Linearised, state: Stationarity) -> Optimality:
         state.value,
         state.costates[path.steps.first],
         _by_name(trajectory, part.found, active, part.linear.decisions, state),
-        gap,
+        float(gaps.sum()),
+        gaps,
         float(np.abs(state.nu) @ _farthest(part.problem, part.found, active)),
         remarks,
     )

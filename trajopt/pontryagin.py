@@ -22,7 +22,7 @@ from trajopt.active_rows import ActiveRows
 from trajopt.problem import Problem
 from trajopt.reintegration import GAUSS_NODES, GAUSS_WEIGHTS, Reintegration
 from trajopt.sensitivity import Linearisation, evaluate
-from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.trajectory import Trajectory
 from trajopt.transcription.hamiltonian import Hamiltonian
 
 Array = NDArray[np.float64]
@@ -34,8 +34,8 @@ _SWEEPS = 50
 def estimate_gap(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, linear: Linearisation,
     active: ActiveRows, nu: Array, costates: Array,
-) -> tuple[float, tuple[str, ...]]:  # fmt: skip
-    """Cost that the parametrisation of the control gives away, and the controls that could not be counted.
+) -> tuple[Array, tuple[str, ...]]:  # fmt: skip
+    """Cost that the control gives away on each interval, (N,), and the controls that could not be counted.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def estimate_gap(
         (S+1, nx) at the begin of each step.
     """
     if not problem.dynamics.continuous or not problem.nu:
-        return 0.0, ()
+        return np.zeros(trajectory.steps), ()
     steps = path.steps
     assert steps is not None
     lengths = steps.end - steps.begin
@@ -69,7 +69,9 @@ def estimate_gap(
     lower, upper = np.minimum(problem.control_bounds[0] - u, 0.0), np.maximum(problem.control_bounds[1] - u, 0.0)
     gain, unlimited = _box_decrease(gradient, curvature, lower, upper)
     left_out = tuple(name for j, name in enumerate(problem.dynamics.controls) if unlimited[..., j].any())
-    return float(lengths @ (gain @ GAUSS_WEIGHTS)), left_out
+    gaps = np.zeros(trajectory.steps)
+    np.add.at(gaps, steps.interval, lengths * (gain @ GAUSS_WEIGHTS))
+    return gaps, left_out
 
 
 def _integral_prices(path: Reintegration, active: ActiveRows, nu: Array) -> Array:
@@ -88,11 +90,11 @@ def _spread(problem: Problem, trajectory: Trajectory, active: ActiveRows, nu: Ar
     masses = nu[len(nu) - points.step.size :]
     density = np.zeros((trajectory.steps, len(problem.model.path)))
     shift = np.zeros((trajectory.steps, 3, problem.nx))
-    held = trajectory.interpolation is Interpolation.HOLD
+    jumps = trajectory.interpolation.jumps
     for row in np.flatnonzero(active.mixed):
         k, place = points.interval[row], round(2 * points.s[row])
-        # An impulse at a knot belongs half to each interval, unless one-sided limits of a held control tell them apart.
-        shared = not held and place == 0 and k > 0
+        # An impulse at a knot belongs half to each interval, unless the limits of a control that jumps differ.
+        shared = not jumps and place == 0 and k > 0
         for interval, where, share in ((k, place, 0.5), (k - 1, 2, 0.5)) if shared else ((k, place, 1.0),):
             density[interval, active.path_row[row]] += share * masses[row] / spans[interval]
             shift[interval, where] += share * masses[row] * points.by_x[row]

@@ -16,7 +16,7 @@ from trajopt.monitor import Iteration
 from trajopt.multipliers import shift_multipliers
 from trajopt.problem import Problem
 from trajopt.status import Status
-from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.trajectory import Interpolation, Pieces, Trajectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trajopt.problems.drawing import Drawing
     from trajopt.problems.reference import Reference
     from trajopt.transcription.interval import IntervalScheme
+    from trajopt.transcription.mesh import Mesh
 
 Array = NDArray[np.float64]
 _FORMAT = 1
@@ -79,7 +80,7 @@ class Solution:
     feedback: Array | None = None
     multipliers: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
-    transcription: IntervalScheme | None = None
+    transcription: IntervalScheme | Mesh | None = None
     whole: MultiPhaseSolution | None = None
 
     @property
@@ -150,12 +151,15 @@ class Solution:
         """State and control at time ``t``: (nx,), (nu,) for a scalar, (n, nx), (n, nu) for an array.
 
         The state is the cubic through both knots with the slopes of the dynamics there (for discrete dynamics: that of
-        the last step). Outside the horizon both are held constant.
+        the last step; for polynomial interpolation: the solver's own polynomials). Outside the horizon both are held
+        constant.
         """
         time = np.asarray(t, float)
         return self._state(time), self.trajectory.control(time)
 
     def _state(self, time: Array) -> Array:
+        if self.trajectory.pieces is not None:
+            return self.trajectory.state(time)
         k = self.trajectory.interval(time)
         t, x = self.t, self.x
         problem = self._with_problem("interpolate").problem
@@ -200,7 +204,9 @@ class Solution:
         rows = intervals if trajectory.interpolation is Interpolation.HOLD else knots
         u_mid = None if trajectory.u_mid is None else trajectory.u_mid[intervals]
         multipliers = shift_multipliers(self.multipliers, n, int(steps))
-        return replace(trajectory, x=self.x[knots], u=self.u[rows], u_mid=u_mid, multipliers=multipliers)
+        pieces = None if trajectory.pieces is None else trajectory.pieces.take(intervals)
+        x, u = self.x[knots], self.u[rows]
+        return replace(trajectory, x=x, u=u, u_mid=u_mid, multipliers=multipliers, pieces=pieces)
 
     def resample(self, steps: int) -> Trajectory:
         """The trajectory on ``steps`` equal intervals, with its multipliers: a guess for a finer or coarser problem."""
@@ -294,6 +300,8 @@ class Solution:
             "history": [asdict(iteration) for iteration in self.history],
         }
         arrays = {"t": self.t, "x": self.x, "u": self.u, "u_mid": self.trajectory.u_mid, "feedback": self.feedback}
+        pieces = self.trajectory.pieces
+        arrays |= {} if pieces is None else {"pieces.u": pieces.u, "pieces.x": pieces.x}
         arrays |= {f"parameter.{name}": np.asarray(value) for name, value in self.parameters.items()}
         arrays |= {f"multiplier.{name}": np.asarray(value) for name, value in self.multipliers.items()}
         return head, {name: array for name, array in arrays.items() if array is not None}
@@ -352,6 +360,7 @@ class Solution:
             Interpolation(head["interpolation"]),
             arrays.get("u_mid"),
             group("parameter."),
+            pieces=Pieces(arrays["pieces.u"], arrays["pieces.x"]) if "pieces.u" in arrays else None,
         )
         return cls(
             problem=problem,

@@ -18,6 +18,7 @@ from trajopt.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from trajopt.transcription.interval import IntervalScheme
+    from trajopt.transcription.mesh import Mesh
 
 Array = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class Outcome:
     feedback: Array | None = None
     detail: str = ""
     multipliers: Mapping[str, Any] = field(default_factory=dict)
-    transcription: IntervalScheme | None = None
+    transcription: IntervalScheme | Mesh | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,14 +123,14 @@ class _Part:
         function = ca.Function("element", inputs, ca.cse(outputs))
         self._sizes = [output.numel() for output in outputs]
         self._code = compile_functions({"element": function})
+        self._numbers = np.ascontiguousarray(element.values.T, dtype=float)
 
     def evaluate(self, w: Array, shared: Array, multipliers: Array) -> list[Array]:
         """Cost, rows, gradient, and the nonzeros of both matrices, each (copies, n)."""
         copies = self.element.copies
         found = [np.empty((copies, size)) for size in self._sizes]
-        numbers = np.arange(copies, dtype=float)
         _evaluate(
-            self._code.address("element"), w[self.element.variable_index], numbers, shared,
+            self._code.address("element"), w[self.element.variable_index], self._numbers, shared,
             multipliers[self.element.row_index], *found,
         )  # fmt: skip
         return found
@@ -139,12 +139,12 @@ class _Part:
 @kernel
 def _evaluate(address, variables, numbers, shared, multipliers, cost, rows, gradient, jacobian, hessian):
     """Call the compiled element for each of its copies."""
-    own, count, width = variables.shape[1], rows.shape[1], gradient.shape[1]
+    own, count, width, place = variables.shape[1], rows.shape[1], gradient.shape[1], numbers.shape[1]
     first, second = jacobian.shape[1], hessian.shape[1]
     for k in range(variables.shape[0]):
         call9(
-            address, variables, k * own, numbers, k, shared, 0, multipliers, k * count, cost, k, rows, k * count,
-            gradient, k * width, jacobian, k * first, hessian, k * second,
+            address, variables, k * own, numbers, k * place, shared, 0, multipliers, k * count, cost, k,
+            rows, k * count, gradient, k * width, jacobian, k * first, hessian, k * second,
         )  # fmt: skip
 
 

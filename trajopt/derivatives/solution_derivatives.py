@@ -39,7 +39,8 @@ from trajopt.errors import InvalidProblem, NotDifferentiable
 from trajopt.problem import Feature, Problem
 from trajopt.solution import Solution
 from trajopt.trajectory import Trajectory
-from trajopt.transcription.collocation import DirectProgram, compile_problem, pose, read_trajectory
+from trajopt.transcription.collocation import DirectProgram, compile_problem, pose
+from trajopt.transcription.collocation_reading import read_trajectory
 from trajopt.transcription.nlp import Instance
 
 Array = NDArray[np.float64]
@@ -143,7 +144,7 @@ class SolutionDerivatives:
     @property
     def u(self) -> dict[str, Array]:
         """Jacobians of the controls, (N, nu, ...), or (N+1, nu, ...) where they are interpolated."""
-        return self._split(self._jacobian[self._structure.variables.u])
+        return self._split(self._jacobian[self._structure.controls])
 
     @property
     def start(self) -> dict[str, Array]:
@@ -185,7 +186,8 @@ class SolutionDerivatives:
         unknowns = self._read_unknowns(w)
         named = self._problem.layout.unpack(unknowns[2:])
         return Tangent(
-            w[layout.x], w[layout.u], float(self._slopes @ direction), float(unknowns[0]), float(unknowns[1]),
+            w[layout.x], w[self._structure.controls],
+            float(self._slopes @ direction), float(unknowns[0]), float(unknowns[1]),
             {name: value for name, value in named.items() if name in self._problem.layout.free},
         )  # fmt: skip
 
@@ -215,9 +217,9 @@ class SolutionDerivatives:
         """
         optimum, layout = self._optimum, self._structure.variables
         bar = np.zeros(self._size)
-        for places, given, name in ((layout.x, x_bar, "x_bar"), (layout.u, u_bar, "u_bar")):
+        for places, given, name in ((layout.x, x_bar, "x_bar"), (self._structure.controls, u_bar, "u_bar")):
             if given is not None:
-                bar[places] = read_array(name, given, places.shape)
+                np.add.at(bar, places, read_array(name, given, places.shape))  # a place may stand for two rows
         unknowns = np.zeros(2 + self._problem.layout.size)
         unknowns[:2] = start_bar, duration_bar
         for name, value in (parameters_bar or {}).items():
@@ -370,6 +372,8 @@ def _at_solution(structure: DirectProgram, solution: Solution) -> Instance:
     assert solution.problem is not None
     instance = pose(structure, solution.problem, solution.trajectory, scaled=False)
     spans = np.diff(solution.t)
-    for j, node in enumerate(structure.scheme.nodes[1:-1]):
-        instance.guess[structure.variables.x_inner[:, j]] = solution(solution.t[:-1] + node * spans)[0]
+    for scheme, chosen in structure.mesh.groups():
+        inside, _ = structure.variables.inside(chosen)
+        for j, node in enumerate(scheme.nodes[1:-1] if scheme.inner else ()):
+            instance.guess[inside[:, j]] = solution(solution.t[chosen] + node * spans[chosen])[0]
     return instance

@@ -1,13 +1,12 @@
 """From an optimal-control problem to a nonlinear program and back.
 
-`DirectProgram` is the compiled structure: it depends on the traced functions, the scheme, the number of steps and
-on what is free, but on no number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one
-solve.
+`DirectProgram` is the compiled structure: it depends on the traced functions, the mesh and on what is free, but on no
+other number, and is kept for as long as the problem's model lives. `pose` adds the numbers of one solve.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import casadi as ca
@@ -18,10 +17,12 @@ from trajopt.horizon import Free
 from trajopt.model import Model
 from trajopt.problem import Problem
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.collocation_elements import Symbols, boundary_element, end_element, interval_element
 from trajopt.transcription.collocation_layout import RowLayout, VariableLayout
 from trajopt.transcription.held_steps import DISCRETE_STEP
 from trajopt.transcription.interval import IntervalScheme
-from trajopt.transcription.nlp import Element, Instance, Program, assemble
+from trajopt.transcription.mesh import Mesh
+from trajopt.transcription.nlp import Instance, Program, assemble
 from trajopt.transcription.scaling import Scaling, magnitude_scales
 
 Array = NDArray[np.float64]
@@ -33,8 +34,8 @@ class DirectProgram:
 
     Attributes
     ----------
-    scheme
-        What happens within an interval.
+    mesh
+        Where the knots lie, and what happens between them.
     variables, rows
         Where things lie.
     repeated
@@ -44,12 +45,12 @@ class DirectProgram:
     program
         The compiled functions.
     defects
-        (variables of one interval, its number, shared parameters) -> its defects.
+        (variables of one interval, its place, shared parameters) -> its defects, for the first scheme of the mesh.
     dynamics
         (x, u, t, p) -> dynamics at the first N knots, all as columns, with p shared.
     """
 
-    scheme: IntervalScheme
+    mesh: Mesh
     variables: VariableLayout
     rows: RowLayout
     repeated: NDArray[np.intp]
@@ -58,27 +59,90 @@ class DirectProgram:
     defects: ca.Function
     dynamics: ca.Function
 
+    @property
+    def scheme(self) -> IntervalScheme:
+        """What happens within the first interval; what its knots are to it, they are to all."""
+        return self.mesh.schemes[0]
+
+    @property
+    def controls(self) -> NDArray[np.intp]:
+        """Places of the controls at the knots as a trajectory has them, (N, nu) if held, else (N+1, nu)."""
+        layout = self.variables
+        if self.scheme.interpolation is not Interpolation.POLYNOMIAL:
+            return layout.u
+        last = layout.u_inner if self.mesh.schemes[-1].inner_controls else layout.u
+        return np.vstack([layout.u, last[-1:]])
+
+
+_TINY = 1e-3
+"""Changes of the cost from here on leave five digits to a tolerance of 1e-8."""
+
+_ROUNDING = 1e-12
+"""Changes of the cost that rounding explains, summed over some thousand variables."""
 
 _compiled: WeakKeyDictionary[Model, dict[tuple[object, ...], DirectProgram]] = WeakKeyDictionary()
 
 
-def compile_problem(problem: Problem, scheme: IntervalScheme) -> DirectProgram:
-    """Return the program of a problem, compiled at the first call and then kept with the problem's model.
+def compile_problem(problem: Problem, scheme: IntervalScheme | Mesh) -> DirectProgram:
+    """Return the program of a problem on its own knots, compiled at the first call and kept with the problem's model.
+
+    That on a mesh of another solve's is compiled anew.
 
     Parameters
     ----------
     problem
         Only its functions, number of steps and what is free matter.
     scheme
-        For continuous dynamics; discrete ones need none.
+        For continuous dynamics, discrete ones need none; or a whole mesh.
     """
+    if isinstance(scheme, Mesh):
+        return compile_on(problem, scheme)
     chosen = scheme if problem.dynamics.continuous else DISCRETE_STEP
-    free = _free_entries(problem)
-    key = (chosen, problem.horizon.steps, tuple(free.tolist()))
+    key = (chosen, problem.horizon.steps, tuple(_free_entries(problem).tolist()))
     known = _compiled.setdefault(problem.model, {})
     if key not in known:
-        known[key] = _compile(problem, chosen, free)
+        known[key] = compile_on(problem, Mesh.uniform(problem.horizon.steps, chosen))
     return known[key]
+
+
+def compile_on(problem: Problem, mesh: Mesh) -> DirectProgram:
+    """Compile the program of a problem on any mesh; it is not kept.
+
+    Parameters
+    ----------
+    problem
+        Its own number of steps does not matter.
+    mesh
+        Whose schemes treat the knots alike.
+    """
+    model, free = problem.model, _free_entries(problem)
+    closed = mesh.schemes[0].closed
+    repeated = _repeated_rows(problem, closed=closed)
+    counts = {kind: len(getattr(model, kind)) for kind in ("path", "terminal", "boundary", "integral")}
+    variables = VariableLayout.of(mesh.schemes, problem.nx, problem.nu, len(free))
+    rows = RowLayout.of(
+        mesh.schemes, problem.nx, counts | {"path_end": len(repeated), "path_right": len(model.path) - len(repeated)}
+    )
+    symbols = Symbols.of(problem, free)
+    groups = mesh.groups()
+    intervals = [
+        interval_element(
+            model, scheme, symbols, mesh, repeated, variables.intervals(chosen), rows.intervals(chosen), chosen
+        )
+        for scheme, chosen in groups
+    ]
+    elements = [
+        *intervals,
+        end_element(model, repeated, symbols, variables, rows, closed=closed),
+        boundary_element(model, symbols, variables, rows),
+    ]
+    program = assemble(elements, symbols.shared, variables.size, rows.size)
+    first = intervals[0]
+    one = [first.variables, first.copy, symbols.shared]
+    defects = ca.Function("defects", one, [first.rows[: (groups[0][0].inner + 1) * problem.nx, :]])
+    dynamics = ca.Function("dynamics", [model.x, model.u, model.t, model.p], [model.dynamics])
+    along = dynamics.map("along", "serial", mesh.steps, [3], [])
+    return DirectProgram(mesh, variables, rows, repeated, free, program, defects, along)
 
 
 def _free_entries(problem: Problem) -> NDArray[np.intp]:
@@ -87,119 +151,17 @@ def _free_entries(problem: Problem) -> NDArray[np.intp]:
     return np.concatenate([np.array(times, dtype=np.intp), 2 + problem.layout.free_entries])
 
 
-def _compile(problem: Problem, scheme: IntervalScheme, free: NDArray[np.intp]) -> DirectProgram:
-    model, steps = problem.model, problem.horizon.steps
-    held = scheme.interpolation is Interpolation.HOLD
-    repeated = _repeated_rows(problem, held=held)
-    counts = {kind: len(getattr(model, kind)) for kind in ("path", "terminal", "boundary", "integral")}
-    variables = VariableLayout.of(steps, problem.nx, problem.nu, scheme.inner, len(free), held=held)
-    rows = RowLayout.of(steps, problem.nx, scheme.inner, counts | {"path_end": len(repeated)})
-    symbols = _Symbols.of(problem, free)
-    interval = _interval(model, scheme, symbols, variables, rows)
-    elements = [
-        interval,
-        _end(model, repeated, symbols, variables, rows, held=held),
-        _boundary(model, symbols, variables, rows),
-    ]
-    program = assemble(elements, symbols.shared, variables.size, rows.size)
-    one = [interval.variables, interval.copy, symbols.shared]
-    defects = ca.Function("defects", one, [interval.rows[: (scheme.inner + 1) * problem.nx, :]])
-    dynamics = ca.Function("dynamics", [model.x, model.u, model.t, model.p], [model.dynamics])
-    along = dynamics.map("along", "serial", steps, [3], [])
-    return DirectProgram(scheme, variables, rows, repeated, free, program, defects, along)
-
-
-def _repeated_rows(problem: Problem, *, held: bool) -> NDArray[np.intp]:
+def _repeated_rows(problem: Problem, *, closed: bool) -> NDArray[np.intp]:
     """Path constraints that hold at the last knot: all if there is a control, else those that no control enters.
 
     Path constraints of discrete dynamics belong to the steps, of which the last knot has none.
     """
     path = problem.model.path
-    if not (held and len(path)):
+    if closed or not len(path):
         return np.arange(len(path))
     if not problem.dynamics.continuous:
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(~np.array(ca.which_depends(path.expression, problem.model.u, 1, True), dtype=bool))
-
-
-@dataclass(frozen=True, eq=False)
-class _Symbols:
-    """Start, duration and packed parameters, apart into decision variables and numbers."""
-
-    start: ca.SX
-    duration: ca.SX
-    p: ca.SX
-    free: ca.SX
-    shared: ca.SX
-    copy: ca.SX
-    steps: int
-
-    @classmethod
-    def of(cls, problem: Problem, free: NDArray[np.intp]) -> _Symbols:
-        whole = ca.SX.sym("globals", 2 + problem.layout.size)
-        fixed = np.setdiff1d(np.arange(whole.numel()), free)
-        return cls(
-            start=whole[0],
-            duration=whole[1],
-            p=whole[2:],
-            free=whole[free.tolist()],
-            shared=whole[fixed.tolist()],
-            copy=ca.SX.sym("k"),
-            steps=problem.horizon.steps,
-        )
-
-    @property
-    def end(self) -> ca.SX:
-        return self.start + self.duration
-
-
-def _interval(
-    model: Model, scheme: IntervalScheme, symbols: _Symbols, variables: VariableLayout, rows: RowLayout
-) -> Element:
-    """Defects, quadratures and path constraints of one interval."""
-
-    def time(node: float) -> ca.SX:
-        return symbols.start + symbols.duration * (symbols.copy + node) / symbols.steps
-
-    interval = scheme.interval(model, symbols.p, time, symbols.duration / symbols.steps)
-    return Element(
-        ca.vertcat(interval.variables, symbols.free),
-        symbols.copy,
-        interval.cost,
-        ca.vertcat(interval.defects, *interval.paths, interval.integrals),
-        variables.intervals(),
-        rows.intervals(),
-    )
-
-
-def _end(
-    model: Model,
-    repeated: NDArray[np.intp],
-    symbols: _Symbols,
-    variables: VariableLayout,
-    rows: RowLayout,
-    *,
-    held: bool,
-) -> Element:
-    """Terminal cost and constraints, and the path constraints of the final knot."""
-    x, u = ca.SX.sym("x", model.x.numel()), ca.SX.sym("u", 0 if held else model.u.numel())
-    terminal = ca.Function("terminal", [model.x, model.t, model.p], [model.terminal_cost, model.terminal.expression])
-    cost, constraints = terminal(x, symbols.end, symbols.p)
-    path = ca.Function("path", [model.x, model.u, model.t, model.p], [model.path.expression])
-    # Where the control is held, none of the repeated constraints depends on it.
-    values = path(x, ca.SX(model.u.numel(), 1) if held else u, symbols.end, symbols.p)
-    at_end = ca.vertcat(ca.SX(0, 1), *(values[int(row)] for row in repeated))
-    local = ca.vertcat(x, u, symbols.free)
-    return Element(local, symbols.copy, cost, ca.vertcat(at_end, constraints), variables.end(), rows.end())
-
-
-def _boundary(model: Model, symbols: _Symbols, variables: VariableLayout, rows: RowLayout) -> Element:
-    """Constraints that tie both ends."""
-    x0, xf = ca.SX.sym("x0", model.x.numel()), ca.SX.sym("xf", model.x.numel())
-    function = ca.Function("boundary", [model.x0, model.xf, model.t0, model.tf, model.p], [model.boundary.expression])
-    tied = function(x0, xf, symbols.start, symbols.end, symbols.p)
-    local = ca.vertcat(x0, xf, symbols.free)
-    return Element(local, symbols.copy, ca.SX(0), tied, variables.both_ends(), rows.boundary[None, :])
 
 
 def pose(structure: DirectProgram, problem: Problem, guess: Trajectory, *, scaled: bool) -> Instance:
@@ -212,7 +174,7 @@ def pose(structure: DirectProgram, problem: Problem, guess: Trajectory, *, scale
     problem
         Gives limits and parameter values.
     guess
-        On the problem's own knots.
+        On the knots of the structure's mesh.
     scaled
         Scale the variables by their magnitude, and the defects like their states.
     """
@@ -224,7 +186,7 @@ def pose(structure: DirectProgram, problem: Problem, guess: Trajectory, *, scale
         (layout.u, problem.control_bounds),
         (layout.u_inner, problem.control_bounds),
     ):
-        limits[:, places] = bounds.reshape(2, *(1,) * (places.ndim - 1), -1)
+        limits[:, places] = bounds[:, None]
     start = problem.initial_values
     fixed = ~np.isnan(start)
     limits[:, layout.x[0, fixed]] = start[fixed]
@@ -234,7 +196,51 @@ def pose(structure: DirectProgram, problem: Problem, guess: Trajectory, *, scale
     row_limits = _row_limits(structure, problem.model)
     scaling = _scales(structure, limits, w, whole) if scaled else Scaling.identity(layout.size, rows.size)
     shared = np.delete(whole, structure.free)
-    return Instance(structure.program, w, limits[0], limits[1], row_limits[0], row_limits[1], shared, scaling)
+    instance = Instance(structure.program, w, limits[0], limits[1], row_limits[0], row_limits[1], shared, scaling)
+    unit = cost_unit(instance) if scaled else 1.0
+    return replace(instance, cost_unit=unit, chain_broken_by=_chain_broken_by(structure), stages=_stages(structure))
+
+
+def cost_unit(instance: Instance) -> float:
+    """A power of two: how much the cost changes with all variables by their scales, if that is tiny; else 1.
+
+    Without it an optimiser takes any trajectory for optimal whose cost is below its tolerance. Large costs are left to
+    the optimiser's own scaling. The curvature counts as well, since at rest many costs have no slope.
+    """
+    v, functions = instance.scaling.apply(instance.guess), instance.program.functions
+    cost, slope = functions["grad_f"](v, instance.parameters)
+    curvature = functions["hess_lag"](v, instance.parameters, 1.0, np.zeros(instance.program.rows))
+    change = float(np.abs(slope.full()).sum() + np.abs(ca.diag(curvature).full()).sum())
+    least = max(_ROUNDING, _ROUNDING * abs(float(cost)))  # a cost that is constant but for rounding has no unit
+    return float(np.exp2(np.round(np.log2(change)))) if least < change < _TINY else 1.0
+
+
+def _stages(structure: DirectProgram) -> NDArray[np.intp]:
+    """(3, N+1) numbers of states, of other variables, and of rows but those that lead to the next stage."""
+    (nx, nu), rows = (part.shape[1] for part in (structure.variables.x, structure.variables.u)), structure.rows
+    path, right = rows.path.shape[1], rows.path_right.shape[1]
+    columns = [
+        (
+            nx,
+            nu + scheme.inner * nx + scheme.inner_controls * nu,
+            scheme.inner * nx + path * (1 + scheme.inner_points) + right * scheme.ends,
+        )
+        for scheme in structure.mesh.schemes
+    ]
+    return np.array([*columns, (nx, 0, len(rows.path_end) + len(rows.terminal))], dtype=np.intp).T
+
+
+def _chain_broken_by(structure: DirectProgram) -> str:
+    """What ties distant stages, in words; "" if nothing does."""
+    rows = structure.rows
+    causes = {
+        "a control that neighbours share at their knot": structure.scheme.closed,
+        "steps that depend on the state they end in": structure.scheme.ends,
+        "free times or parameters": len(structure.free) > 0,
+        "boundary constraints": len(rows.boundary) > 0,
+        "integral constraints": len(rows.integral) > 0,
+    }
+    return next((cause for cause, holds in causes.items() if holds), "")
 
 
 def _global_limits(problem: Problem) -> Array:
@@ -257,9 +263,12 @@ def _guess_vector(structure: DirectProgram, guess: Trajectory, whole: Array) -> 
     w = np.empty(layout.size)
     w[layout.x] = guess.x
     w[layout.free] = whole[structure.free]
-    w[layout.u], w[layout.u_inner] = structure.scheme.guess_controls(guess)
-    for j, c in enumerate(structure.scheme.nodes[1:-1]):
-        w[layout.x_inner[:, j]] = (1.0 - c) * guess.x[:-1] + c * guess.x[1:]
+    for scheme, chosen in structure.mesh.groups():
+        x, u = layout.inside(chosen)
+        w[layout.u], w[u] = scheme.guess_controls(guess, chosen)
+        begin, length = guess.t[:-1][chosen], np.diff(guess.t)[chosen]
+        for j, c in enumerate(scheme.nodes[1:-1] if scheme.inner else ()):
+            w[x[:, j]] = guess.state(begin + c * length)
     return w
 
 
@@ -272,6 +281,7 @@ def _row_limits(structure: DirectProgram, model: Model) -> Array:
         limits[side, rows.path] = path
         limits[side, rows.path_inner] = path
         limits[side, rows.path_end] = path[structure.repeated]
+        limits[side, rows.path_right] = np.delete(path, structure.repeated)
         for kind in ("terminal", "boundary", "integral"):
             limits[side, getattr(rows, kind)] = getattr(getattr(model, kind), name)
     return limits
@@ -303,20 +313,14 @@ def _scales(structure: DirectProgram, limits: Array, w: Array, whole: Array) -> 
 
 def _reach(structure: DirectProgram, w: Array, whole: Array) -> Array:
     """How far the guess' slopes lead within the horizon, (N, nx); next states for discrete dynamics."""
-    layout, (start, duration) = structure.variables, whole[:2]
-    n = layout.steps
-    times = start + duration * np.arange(n)[None, :] / n
-    slopes = structure.dynamics(w[layout.x[:n]].T, w[layout.u[:n]].T, times, whole[2:]).full().T
+    _layout, (start, duration) = structure.variables, whole[:2]
+    slopes = knot_slopes(structure, w, start, duration, whole[2:])
     reach = slopes if structure.scheme is DISCRETE_STEP else duration * slopes
     return np.where(np.isfinite(reach), reach, 0.0)
 
 
-def read_trajectory(structure: DirectProgram, problem: Problem, instance: Instance, w: Array) -> Trajectory:
-    """Return the trajectory that a vector of variables stands for."""
-    layout, scheme = structure.variables, structure.scheme
-    whole = np.empty(2 + problem.layout.size)
-    whole[structure.free] = w[layout.free]
-    whole[np.setdiff1d(np.arange(len(whole)), structure.free)] = instance.shared
-    u, u_mid = w[layout.u], scheme.middle_controls(w[layout.u], w[layout.u_inner])
-    knots = problem.horizon.knots(whole[0], whole[1])
-    return Trajectory(knots, w[layout.x], u, scheme.interpolation, u_mid, problem.layout.unpack(whole[2:]))
+def knot_slopes(structure: DirectProgram, w: Array, start: float, duration: float, p: Array) -> Array:
+    """Dynamics at the first N knots, (N, nx)."""
+    layout, n = structure.variables, structure.mesh.steps
+    times = structure.mesh.knots(start, duration)[None, :-1]
+    return structure.dynamics(w[layout.x[:n]].T, w[layout.u[:n]].T, times, p).full().T

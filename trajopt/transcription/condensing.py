@@ -71,6 +71,8 @@ class CondensedProgram:
             np.concatenate([full.upper[bounded], full.row_upper[kept]]),
             full.parameters,
             Scaling(scaling.variables[unknowns], np.concatenate([scaling.variables[bounded], scaling.rows[kept]])),
+            full.cost_unit,
+            "its states eliminated",
         )
 
     def restore(self, full: Instance, w: Array, rows: Array, bounds: Array) -> tuple[Array, Array, Array]:
@@ -119,7 +121,7 @@ def _condense(structure: DirectProgram, bounded: Index) -> CondensedProgram:
     v = _simulate(structure, y, parameters, unknowns)
     elimination = _Elimination(structure, unknowns, full.functions["jac_g"](v, parameters)[1])
     f, g = full.functions["nlp"](v, parameters)
-    values = ca.vertcat(v[bounded.tolist()], g[kept.tolist()])
+    values = ca.vertcat(_selection(bounded, full.size) @ v, _selection(kept, full.rows) @ g)
     jacobian = elimination.total(ca.vertcat(_selection(bounded, full.size), elimination.jacobian[kept.tolist(), :]))
     slope = full.functions["grad_f"](v, parameters)[1]
     gradient, _ = elimination.reduce(slope)
@@ -147,14 +149,14 @@ def _simulate(structure: DirectProgram, y: ca.MX, parameters: ca.MX, unknowns: I
     scale = parameters[shared.numel() : shared.numel() + size, :]
     known = scatter(unknowns, size) @ y
     w = known * scale
-    x, u, k = ca.MX.sym("x", nx), ca.MX.sym("u", nu), ca.MX.sym("k")
+    x, u, k = ca.MX.sym("x", nx), ca.MX.sym("u", nu), ca.MX.sym("place", 2)
     free, fixed = ca.MX.sym("free", len(layout.free)), ca.MX.sym("shared", shared.numel())
     # The defect is x_1 - F(x_0, u): what it lacks to zero from x_1 = 0 is the next state.
     following = -structure.defects(ca.vertcat(x, u, ca.MX.zeros(nx), free), k, fixed)
     rollout = ca.Function("step", [x, u, k, free, fixed], [following]).mapaccum("rollout", n)
     controls = ca.reshape(_selection(layout.u.ravel(), size) @ w, nu, n)
     start, globals_ = _selection(layout.x[0], size) @ w, _selection(layout.free, size) @ w
-    states = rollout(start, controls, np.arange(n)[None, :], ca.repmat(globals_, 1, n), ca.repmat(shared, 1, n))
+    states = rollout(start, controls, structure.mesh.places, ca.repmat(globals_, 1, n), ca.repmat(shared, 1, n))
     places = layout.x[1:].ravel()
     return known + scatter(places, size) @ (ca.vec(states) / scale[places.tolist()])
 

@@ -44,6 +44,26 @@ class HeldSteps:
         return 0
 
     @property
+    def inner_controls(self) -> int:
+        """The control at the left knot is all."""
+        return 0
+
+    @property
+    def inner_points(self) -> int:
+        """Path constraints hold at the left knot."""
+        return 0
+
+    @property
+    def ends(self) -> bool:
+        """They do not hold just before the right knot."""
+        return False
+
+    @property
+    def closed(self) -> bool:
+        """The control at the right knot belongs to the next interval."""
+        return False
+
+    @property
     def nodes(self) -> NDArray[np.float64]:
         """The knots on both sides."""
         return np.array([0.0, 1.0])
@@ -75,13 +95,25 @@ class HeldSteps:
             integrals=integrals[1:, :],  # a single index would make a row of nothing
         )
 
-    def guess_controls(self, guess: Trajectory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def guess_controls(
+        self, guess: Trajectory, intervals: NDArray[np.intp] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the controls of a guess in the middle of its intervals, (N, nu); there are none inside."""
         controls = guess.held()
-        return controls, np.zeros((guess.steps, 0, controls.shape[1]))
+        return controls, np.zeros((guess.steps if intervals is None else len(intervals), 0, controls.shape[1]))
 
-    def middle_controls(self, knots: NDArray[np.float64], coefficients: NDArray[np.float64]) -> None:
-        """Return nothing: a held control needs no more."""
+    def read_controls(
+        self, knots: NDArray[np.float64], inside: NDArray[np.float64], intervals: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the held controls as polynomials, (n, 1, nu)."""
+        return knots[intervals][:, None]
+
+    def read_states(
+        self, left: NDArray[np.float64], inside: NDArray[np.float64], right: NDArray[np.float64],
+        slopes: NDArray[np.float64], lengths: NDArray[np.float64],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Return straight lines between the knots, (n, 2, nx): what a step does inside is its own affair."""
+        return np.stack([left, right], axis=1)
 
     def _advance(
         self, rate: Callable[[ca.SX, ca.SX], ca.SX], x: ca.SX, time: Callable[[float], ca.SX], h: ca.SX

@@ -13,7 +13,7 @@ The program is posed to the optimiser in scaled variables v = w / scale and rows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import casadi as ca
 import numpy as np
@@ -34,7 +34,7 @@ class Element:
     variables
         SX column of the n variables of one copy.
     copy
-        SX scalar: the number of the copy, 0, 1, ...
+        SX column of what tells the copies apart, such as their places in time.
     cost
         SX scalar, added to the objective.
     rows
@@ -43,6 +43,8 @@ class Element:
         (copies, n) place of each variable in the program's vector; increasing within a copy.
     row_index
         (copies, m) row to which each is added.
+    numbers
+        (d, copies) values of ``copy``. Default: 0, 1, ... for a scalar.
     """
 
     variables: ca.SX
@@ -51,11 +53,17 @@ class Element:
     rows: ca.SX
     variable_index: Index
     row_index: Index
+    numbers: Array | None = None
 
     @property
     def copies(self) -> int:
         """Number of copies."""
         return len(self.variable_index)
+
+    @property
+    def values(self) -> Array:
+        """(d, copies) values of ``copy``, default or not."""
+        return np.arange(self.copies, dtype=float)[None, :] if self.numbers is None else self.numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +110,12 @@ class Instance:
         Values of the shared parameters.
     scaling
         In which units the optimiser sees it.
+    cost_unit
+        What counts as one unit of cost.
+    chain_broken_by
+        What keeps the program from being a chain of stages, in words; "" if it is one.
+    stages
+        (3, N+1) numbers of states, of other variables, and of rows but those that lead to the next stage, if it is.
     """
 
     program: Program
@@ -112,6 +126,9 @@ class Instance:
     row_upper: Array
     shared: Array
     scaling: Scaling
+    cost_unit: float = 1.0
+    chain_broken_by: str = ""
+    stages: Index = field(default_factory=lambda: np.zeros((3, 0), dtype=np.intp))
 
     @property
     def parameters(self) -> Array:
@@ -186,7 +203,7 @@ class _Compiled:
         self.element, self.shared, self.p = element, shared, p
         n = element.variables.numel()
         self.values = ca.reshape(w[element.variable_index.ravel().tolist()], n, element.copies)
-        self.numbers = ca.DM(np.arange(element.copies)[None, :])
+        self.numbers = ca.DM(element.values)
         self.multipliers = ca.SX.sym("multipliers", element.rows.numel())
         self.weight = ca.SX.sym("weight")
 

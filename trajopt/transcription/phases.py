@@ -8,7 +8,7 @@ parameters. What is between the phases is a row for each link, so that its multi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,7 @@ from trajopt.link_model import LinkModel
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.trajectory import Trajectory
-from trajopt.transcription.collocation import DirectProgram, compile_problem, pose
+from trajopt.transcription.collocation import DirectProgram, compile_problem, cost_unit, pose
 from trajopt.transcription.interval import IntervalScheme
 from trajopt.transcription.joined import join
 from trajopt.transcription.nlp import Element, Instance, Program, assemble
@@ -186,7 +186,8 @@ def pose_phases(
         shared,
         Scaling(scales, np.concatenate([*(part.scaling.rows for part in parts), units])),
     )
-    return whole, parts
+    unit = cost_unit(whole) if scaled else 1.0
+    return replace(whole, cost_unit=unit, chain_broken_by="several phases"), parts
 
 
 def _link_numbers(problem: MultiPhaseProblem, parts: Sequence[Instance]) -> Array:

@@ -242,9 +242,11 @@ def race(
 
 
 def control_samples(solution: Solution) -> tuple[Array, Array]:
-    """Times (n,) and controls (n, nu) that, joined by straight lines, show holds as steps and parabolas as such."""
+    """Times (n,) and controls (n, nu) that, joined by straight lines, show holds as steps and polynomials as such."""
     trajectory = solution.trajectory
-    each = 9 if trajectory.interpolation is Interpolation.QUADRATIC else 2
+    curved = trajectory.interpolation in (Interpolation.QUADRATIC, Interpolation.POLYNOMIAL)
+    degree = 2 if trajectory.pieces is None else trajectory.pieces.u.shape[1] - 1
+    each = max(9, 4 * degree + 1) if curved else 2
     k, times = _inside(trajectory.t, each)
     return times, trajectory.control_on(k, times)
 
