@@ -14,7 +14,7 @@ from bench.with_crocoddyl import Crocoddyl
 from trajopt.guess import make_guess
 from trajopt.lowering.kernel import kernel
 from trajopt.monitor import Monitor
-from trajopt.solvers import ilqr
+from trajopt.solvers import ilqr, ilqr_run
 from trajopt.solvers.kernels import ddp, shooting
 from trajopt.transcription.stages import compile_stages
 
@@ -43,16 +43,16 @@ def repeat_rollout(count, functions, data, current, gains, candidate, penalty, r
         shooting.simulate(functions, data, current, gains.k, gains.K, 1.0, candidate, penalty, rows)
 
 
-def prepare() -> ilqr._Run:
+def prepare() -> ilqr_run.Run:
     """Return a run of ILQR whose first iteration is done."""
     problem, solver = CASES[0].build().problem, ilqr.ILQR(iterations=1)
     stages = compile_stages(problem, solver.integrator, second_order=False)
-    run = ilqr._Run(solver, problem, stages, make_guess(problem, None))
+    run = ilqr_run.Run(solver, problem, stages, make_guess(problem, None))
     run.solve(Monitor())
     return run
 
 
-def our_parts(run: ilqr._Run) -> dict[str, Callable[[], object]]:
+def our_parts(run: ilqr_run.Run) -> dict[str, Callable[[], object]]:
     """`REPEAT` passes of each part."""
     shared = (run.functions, run.data, run.current, run.penalty, run.expansion, run.gains, run.rows)
     rollout = (run.functions, run.data, run.current, run.gains, run.candidate, run.penalty, run.rows)

@@ -111,23 +111,20 @@ class _Run:
         stages = compile_stages(problem, solver.integrator, second_order=False)
         self.functions = shooting.Functions(*(stages.code.address(name) for name in shooting.Functions._fields))
         self.data = shooting.make_data(problem, stages, guess.t)
-        shapes = [(n + 1, nx), (n, nu), (n, 0), (0,)]
-        self.reference, self.candidate = (shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(2))
+        self.reference, self.candidate = (shooting.make_rollout(n, nx, nu, 0, 0) for _ in range(2))
         free = np.isnan(problem.initial_values)
         self.free_states = np.flatnonzero(free)
         self.reference.x[0] = np.where(free, guess.x[0], problem.initial_values)
         self.expansion = shooting.Expansion(
             np.zeros((n, nx, nz)), np.zeros((n, nz)), np.zeros((n, nz, nz)), np.zeros(nx), np.zeros((nx, nx))
         )
-        self.gaps, self.costs = np.zeros((n, nx)), np.zeros(n)
+        self.costs = np.zeros(n)
         self.gains = ddp.Gains(np.zeros((n, nu)), np.zeros((n, nu, nx)), np.zeros((n + 1, nx)))
         self.values = lqr.Values(np.zeros((n + 1, nx, nx)), np.zeros(1))
         self.work, self.scale = ddp.make_work(nx, nu), np.ones(nu)
         # No constraints: empty rows for the kernels that iLQR shares.
-        self.penalty = shooting.Penalty(np.zeros((n, 0)), np.zeros(0), np.ones(1))
-        self.rows = shooting.ConstraintWork(
-            np.zeros((0, nz)), np.zeros((0, nx)), np.zeros(0), np.zeros(0), np.zeros((nz, nz)), np.zeros(1)
-        )
+        self.penalty = shooting.make_penalty(n, 0, 0)
+        self.rows = shooting.make_constraint_work(nx, nu, 0, 0)
         self.answer, self.cost = guess, math.nan
         self.sweeps = 0
         self.detail = ""
@@ -145,7 +142,7 @@ class _Run:
             self.detail = f"Rounding keeps the Newton decrement at {self.values.decrement[0]:.3g}; scale the problem."
         if self.sweeps == 0:
             return Outcome(status, self.answer, self.cost, 0, detail=self.detail)
-        lqr.measure_gaps(self.functions, self.data, self.reference, self.gaps, self.costs)
+        lqr.measure_gaps(self.functions, self.data, self.reference, self.costs)
         to_go = self.cost - np.concatenate([[0.0], np.cumsum(self.costs)])
         multipliers = {"costates": self.gains.costate, "value_hessians": self.values.V, "values": to_go}
         transcription = HeldSteps(INTEGRATORS[self.solver.integrator])
@@ -185,8 +182,8 @@ class _Run:
         ddp.expand_all(
             self.functions, self.data, self.reference, self.penalty, self.expansion, self.gains, self.rows, False
         )
-        lqr.measure_gaps(self.functions, self.data, self.reference, self.gaps, self.costs)
-        if not all(np.isfinite(part).all() for part in (*self.expansion, self.gaps, self.costs)):
+        lqr.measure_gaps(self.functions, self.data, self.reference, self.costs)
+        if not all(np.isfinite(part).all() for part in (*self.expansion, self.reference.gap, self.costs)):
             self.detail = "A derivative of the dynamics or the cost is not finite at some time."
             return Status.NUMERICAL_FAILURE
         if not (self._sweep() and self._choose_initial_state()):
@@ -205,9 +202,8 @@ class _Run:
         stage = self.problem.horizon.steps - 1
         while True:
             stage = lqr.sweep(
-                stage, self.data, self.reference, self.expansion, self.gaps, self.scale, self.gains, self.values,
-                self.work,
-            )  # fmt: skip
+                stage, self.data, self.reference, self.expansion, self.scale, self.gains, self.values, self.work
+            )
             if stage < 0:
                 return True
             if not self._settle_singular(stage):

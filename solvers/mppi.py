@@ -183,18 +183,13 @@ class _Run:
         code = sampling.compile_rollouts(problem, stages)
         self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
         self.data = sampling_data(problem, self.scalar_data, solver.seed)
-        nc, ne, nz = len(stages.path_names), len(stages.end_names), nx + nu
+        nc, ne = len(stages.path_names), len(stages.end_names)
         self.constrained = nc + ne > 0
-        shapes = [(n + 1, nx), (n, nu), (n, nc), (ne,)]
-        self.source, self.candidate, self.best = (
-            shooting.Rollout(*(np.zeros(shape) for shape in shapes)) for _ in range(3)
-        )
+        self.source, self.candidate, self.best = (shooting.make_rollout(n, nx, nu, nc, ne) for _ in range(3))
         for rollout in (self.source, self.candidate, self.best):
             rollout.x[0] = problem.initial_values
-        self.penalty = shooting.Penalty(np.zeros((n, nc)), np.zeros(ne), np.full(1, solver.initial_penalty))
-        self.rows = shooting.ConstraintWork(
-            np.zeros((nc, nz)), np.zeros((ne, nx)), np.zeros(nc), np.zeros(ne), np.zeros((nz, nz)), np.zeros(1)
-        )
+        self.penalty = shooting.make_penalty(n, nc, ne, solver.initial_penalty)
+        self.rows = shooting.make_constraint_work(nx, nu, nc, ne)
         self.no_gains = np.zeros((n, nu)), np.zeros((n, nu, nx))
         deviation = np.tile(_deviation(solver.sigma, problem, guess), (n, 1))
         self.proposal = sampling.Proposal(np.clip(guess.held(), self.data.lower, self.data.upper), deviation)
@@ -313,7 +308,8 @@ class _Run:
     def _update_multipliers(self) -> None:
         shooting.update_multipliers(self.scalar_data, self.best, self.penalty)
         if self.violation > max(0.25 * self.previous_violation, self.solver.constraint_tolerance):
-            self.penalty.weight[0] = min(self.penalty.weight[0] * self.solver.penalty_growth, _LARGEST_PENALTY)
+            weight = min(self.penalty.weight[0] * self.solver.penalty_growth, _LARGEST_PENALTY)
+            shooting.set_penalty(self.penalty, weight, weight)
         self.previous_violation = self.violation
         self.best_merit = math.inf  # the old merit has other multipliers
         self._consider(self.best.u)

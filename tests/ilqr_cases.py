@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import trajopt as to
 from trajopt.guess import make_guess
 from trajopt.problem import Problem
-from trajopt.solvers import ilqr
+from trajopt.solvers import ilqr, ilqr_run
 from trajopt.transcription.stages import compile_stages
 
 Array = NDArray[np.float64]
@@ -178,15 +178,21 @@ def edge(target: float) -> Problem:
     )
 
 
-def held(problem: Problem, u: Array) -> tuple[Array, Array, Array]:
-    """A guess of these controls; iLQR ignores its states."""
-    return make_guess(problem, None).t, np.zeros((len(u) + 1, problem.nx)), np.asarray(u, float)
+def held(problem: Problem, u: Array, x: Array | None = None) -> tuple[Array, Array, Array]:
+    """A guess of these controls and, unless others are given, of the states that they lead to."""
+    t, u = make_guess(problem, None).t, np.asarray(u, float)
+    if x is None:
+        code, lower_upper = compile_stages(problem, "rk4", second_order=False).code, problem.control_bounds
+        states, parameters = [problem.initial_values], problem.layout.pack(problem.parameters)
+        for control, start, step in zip(np.clip(u, *lower_upper), t, np.diff(t), strict=False):
+            states.append(code.evaluate("step", states[-1], control, [start, step], parameters)[0].ravel())
+        x = np.array(states)
+    return t, x, u
 
 
-def start_run(solver: ilqr.ILQR | ilqr.DDP, problem: Problem, u: Array) -> ilqr._Run:
-    """A run whose guess is rolled out and valued, so that `step` may be called."""
+def start_run(solver: ilqr.ILQR | ilqr.DDP, problem: Problem, u: Array) -> ilqr_run.Run:
+    """A run whose guess is valued, so that `step` may be called."""
     stages = compile_stages(problem, solver.integrator, second_order=solver.second_order)
-    run = ilqr._Run(solver, problem, stages, make_guess(problem, held(problem, u)))
-    np.clip(run.guess.held(), run.data.lower, run.data.upper, out=run.candidate.u)
-    assert run._roll_out_guess()
+    run = ilqr_run.Run(solver, problem, stages, make_guess(problem, held(problem, u)))
+    assert run.start()
     return run

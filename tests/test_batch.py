@@ -142,7 +142,10 @@ def test_failures_are_statuses_in_their_place():
     """An instance that cannot be solved leaves the others alone; so does an error of a library."""
     solver = ILQR(iterations=3)
     problem = pendulum()
-    batch = solve_batch(problem, solver, initial_states=[[np.pi, 0.0], [0.0, 0.0], [np.pi, 0.0]], threads=2)
+    at_rest = (np.arange(problem.horizon.steps + 1.0), np.tile([np.pi, 0.0], (problem.horizon.steps + 1, 1)))
+    guesses = [(*at_rest, np.zeros((problem.horizon.steps, 1)))] * 3
+    rows = [[np.pi, 0.0], [0.0, 0.0], [np.pi, 0.0]]
+    batch = solve_batch(problem, solver, initial_states=rows, guesses=guesses, threads=2)
     assert [solution.status for solution in batch] == [
         to.Status.SOLVED, to.Status.ITERATION_LIMIT, to.Status.SOLVED,
     ]  # fmt: skip

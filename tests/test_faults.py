@@ -284,7 +284,7 @@ def test_inputs_of_any_kind_are_read_and_left_alone():
     strided = np.array([1.0, 9.0, 0.0, 9.0])[::2]
     for start in ([1, 0], (1.0, 0.0), np.array([1, 0]), np.float32([1, 0]), strided):
         assert fingerprint(to.solve(arm(initial_state=start), ILQR())) == expected
-    t, x, u = np.linspace(0.0, 2.0, 21), np.zeros((21, 2)), np.zeros((20, 1))
+    t, x, u = np.linspace(0.0, 2.0, 21), np.tile([1.0, 0.0], (21, 1)), np.zeros((20, 1))  # the default guess
     guesses = [(t, x, u), (t.tolist(), x.tolist(), u.tolist()), (t, np.asfortranarray(x), np.zeros((20, 3))[:, 1:2])]
     for guess in guesses:
         before = [np.array(part) for part in guess]

@@ -204,7 +204,8 @@ def test_models_of_the_merit_are_exact_with_constraints(solver):
     """Gradients are those of cost and penalty; DDP's Hessians, at a stage and the end, have their whole curvature."""
     run, rng, s = start_run(solver, CONSTRAINED, np.full((4, 2), 0.25)), np.random.default_rng(9), 2
     run.penalty.path[:], run.penalty.end[:] = rng.normal(size=run.penalty.path.shape), rng.normal(size=4)
-    run.penalty.weight[0] = weight = 2.5
+    weight = 2.5
+    shooting.set_penalty(run.penalty, weight, weight)
     y, data, model = rng.normal(size=3), run.data, CONSTRAINED.model
     stage = (run.functions, data, run.current, y, run.penalty, run.expansion, run.rows, solver.second_order)
     shooting.expand_stage(s, *stage)

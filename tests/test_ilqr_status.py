@@ -41,9 +41,9 @@ def test_an_optimum_behind_nan_is_never_a_success(solver):
 
 @BOTH
 def test_a_guess_that_is_not_finite_is_named(solver):
-    """A rollout that meets NaN at once ends with a numerical failure that says what to give instead."""
+    """Where states and the rollout of the controls both meet NaN, a numerical failure says what to give instead."""
     problem = edge(2.0)
-    solution = to.solve(problem, solver, guess=held(problem, np.full((10, 1), 3.0)))
+    solution = to.solve(problem, solver, guess=held(problem, np.full((10, 1), 3.0), np.full((11, 1), 2.0)))
     assert solution.status is Status.NUMERICAL_FAILURE
     assert "guess" in solution.message
     assert solution.iterations == 0

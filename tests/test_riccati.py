@@ -172,8 +172,8 @@ def test_multipliers_and_measures_are_those_of_the_definition():
     lower, upper = np.array([0.25, -np.inf, -0.5]), np.array([0.25, 0.0, 0.5])
     none, weight = np.zeros(0), 4.0
     data = shooting.Data(*(np.zeros((7, 2)), np.zeros(2), none, none, none, lower, upper, none, none))
-    rollout = shooting.Rollout(np.zeros((8, 1)), np.zeros((7, 1)), values, none)
-    penalty = shooting.Penalty(multipliers.copy(), none, np.array([weight]))
+    rollout = shooting.Rollout(np.zeros((8, 1)), np.zeros((7, 1)), values, none, np.zeros((7, 1)))
+    penalty = shooting.Penalty(multipliers.copy(), none, np.array([weight]), np.array([weight]))
     shifted = values + multipliers / weight
     residual = shifted - np.clip(shifted, lower, upper)
     violation, error = shooting.measure_all(data, rollout, penalty)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trajopt.lowering.call import call6
 from trajopt.lowering.kernel import kernel
-from trajopt.solvers.kernels.riccati import action_value, minimise_action, update_value
+from trajopt.solvers.kernels.riccati import action_value, minimise_action, pull_gap, update_value
 
 Array = NDArray[np.float64]
 
@@ -30,15 +30,15 @@ class Values(NamedTuple):
 
 
 @kernel
-def measure_gaps(functions, data, reference, gaps, costs):
-    """Gaps (N, nx) of the reference, and the cost (N) of each stage."""
+def measure_gaps(functions, data, reference, costs):
+    """Gaps of the reference, and the cost (N) of each stage."""
     steps, nu = reference.u.shape
     nx = reference.x.shape[1]
     for s in range(steps):
         call6(functions.step, reference.x, s * nx, reference.u, s * nu, data.times, 2 * s, data.parameters, 0,
-              gaps, s * nx, costs, s)  # fmt: skip
+              reference.gap, s * nx, costs, s)  # fmt: skip
         for i in range(nx):
-            gaps[s, i] -= reference.x[s + 1, i]
+            reference.gap[s, i] -= reference.x[s + 1, i]
 
 
 @kernel
@@ -53,13 +53,13 @@ def start_sweep(expansion, gains, values, work):
 
 
 @kernel
-def sweep(last, data, reference, expansion, gaps, scale, gains, values, work):
+def sweep(last, data, reference, expansion, scale, gains, values, work):
     """Sweep from stage ``last`` down; returns the stage whose Q_uu is not safely positive definite, or -1.
 
     At such a stage ``work`` holds q and Q; when k and K of it are found by other means, `finish_stage` goes on.
     """
     for s in range(last, -1, -1):
-        pull_gap(s, gaps, work)
+        pull_gap(s, reference.gap, work.v, work.V, work.T)
         action_value(s, expansion.F, expansion.g, expansion.H, work.v, work.V, work.q, work.Q, work.T, work.Quu)
         if not minimise_action(s, work.q, work.Q, work.Quu, 0.0, scale, data.lower, data.upper, reference.u, gains.k,
                                gains.K, work.box):  # fmt: skip
@@ -68,19 +68,6 @@ def sweep(last, data, reference, expansion, gaps, scale, gains, values, work):
             return s
         finish_stage(s, gains, values, work)
     return -1
-
-
-@kernel
-def pull_gap(s, gaps, work):
-    """v <- v + V c."""
-    nx = gaps.shape[1]
-    for i in range(nx):
-        total = 0.0
-        for j in range(nx):
-            total += work.V[i, j] * gaps[s, j]
-        work.T[i, 0] = total
-    for i in range(nx):
-        work.v[i] += work.T[i, 0]
 
 
 @kernel

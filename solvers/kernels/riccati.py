@@ -9,6 +9,8 @@ its minimum over lower <= u + du <= upper is du = k + K dx (K is zero in rows at
 
     v <- q_x + K'(Q_uu k + q_u) + Q_xu k,     V <- Q_xx + K'(Q_uu K + Q_ux) + Q_xu K.
 
+Where states leave a gap, dx_{k+1} = F_k dz + c_k, the slope v + V c beyond it takes the place of v.
+
 The forms with the unregularised Q_uu keep V exact for the gains that are applied. A step of length s along k changes
 the cost by s (sum of q_u'k) + s^2/2 (sum of k'Q_uu k) to second order.
 
@@ -24,6 +26,19 @@ import math
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.box_qp import factor_free, solve_box_qp, solve_factored
 from trajopt.solvers.kernels.rows import combine_rows
+
+
+@kernel
+def pull_gap(s, gap, v, V, T):
+    """v <- v + V c, with T as work: the slope of the value function beyond the gap c of stage ``s``."""
+    nx = gap.shape[1]
+    for i in range(nx):
+        total = 0.0
+        for j in range(nx):
+            total += V[i, j] * gap[s, j]
+        T[i, 0] = total
+    for i in range(nx):
+        v[i] += T[i, 0]
 
 
 @kernel(forceinline=True)
