@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trajopt.solvers.lqr import LQR
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
+    from trajopt.solvers.scvx import SCvx
     from trajopt.solvers.single_shooting import SingleShooting
 
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "MPPI": "mppi",
     "MultiStart": "chain",
     "MultipleShooting": "multiple_shooting",
+    "SCvx": "scvx",
     "SingleShooting": "single_shooting",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "InteriorPoint",
     "MultiStart",
     "MultipleShooting",
+    "SCvx",
     "SingleShooting",
 ]
 

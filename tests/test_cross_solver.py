@@ -11,9 +11,9 @@ from scipy.integrate import solve_ivp
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect
+from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect, SCvx
 
-LOCAL = [ILQR(), DDP(), Collocation(), Collocation(scheme="trapezoidal"), Indirect("shooting")]
+LOCAL = [ILQR(), DDP(), Collocation(), Collocation(scheme="trapezoidal"), SCvx(), Indirect("shooting")]
 ON_THE_GRID = LOCAL[:-1]
 """Whose knots are those of the horizon; the last places knots at switches, whose times are rounded by the clock."""
 

@@ -17,9 +17,16 @@ import pytest
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect
+from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect, SCvx
 
-SOLVERS = [ILQR(), DDP(), Collocation(), MPPI(samples=64, iterations=15), Indirect("shooting", tolerance=1e-6)]
+SOLVERS = [
+    ILQR(),
+    DDP(),
+    Collocation(),
+    MPPI(samples=64, iterations=15),
+    SCvx(),
+    Indirect("shooting", tolerance=1e-6),
+]
 
 
 def arm(length: float = 1.0, **options) -> Problem:

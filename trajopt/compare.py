@@ -170,7 +170,7 @@ def compare(
         else:
             try:
                 solution = solve(problem, solver, guess=guess, max_time=max_time, progress=progress)
-            except UnsupportedProblem as error:  # what a solver finds only when it looks at the functions
+            except (UnsupportedProblem, MissingExtra) as error:  # what a solver finds only when it runs
                 rows.append(Row(label, None, str(error)))
             else:
                 rows.append(Row(label, solution))

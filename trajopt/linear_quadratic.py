@@ -141,11 +141,11 @@ def _find_nonlinear_parts(problem: Problem, model: Model) -> list[str]:
     slopes = ca.jacobian(model.dynamics, z)
     for row, state in enumerate(problem.dynamics.states):
         culprits = _dependence(slopes[row, :], z, names)
-        if culprits or not _agrees(model.dynamics[row], z, model):
+        if culprits or not agrees_to_second_order(model.dynamics[row], z, model.t, model.p):
             parts.append(f"the derivative or next value of {state!r} is not linear" + _within(culprits))
     for what, cost in (("stage_cost", model.stage_cost), ("terminal_cost", model.terminal_cost)):
         culprits = _dependence(ca.hessian(cost, z)[0], z, names)
-        if culprits or not _agrees(cost, z, model):
+        if culprits or not agrees_to_second_order(cost, z, model.t, model.p):
             parts.append(f"the {what} is not quadratic" + _within(culprits))
     return parts
 
@@ -159,8 +159,11 @@ def _within(culprits: list[str]) -> str:
     return f" in {', '.join(culprits)}" if culprits else ", for it bends or jumps somewhere"
 
 
-def _agrees(expression: ca.SX, z: ca.SX, model: Model) -> bool:
-    """Whether the second-order model about zero gives the expression's values at random points."""
+def agrees_to_second_order(expression: ca.SX, z: ca.SX, *others: ca.SX) -> bool:
+    """Whether the second-order model about z = 0 gives the expression's values at random points of z and the others.
+
+    Structure alone does not tell: the derivative of a step is zero.
+    """
     hessian, gradient = ca.hessian(expression, z)
     point = ca.SX.sym("point", z.numel())
     zero = ca.SX.zeros(z.numel())
@@ -168,10 +171,10 @@ def _agrees(expression: ca.SX, z: ca.SX, model: Model) -> bool:
     terms = ca.vertcat(at_zero, ca.dot(slope, point), 0.5 * ca.bilin(curvature, point, point))
     at_point = ca.substitute(expression, z, point)
     size = ca.sum1(ca.fabs(terms)) + ca.fabs(at_point)
-    function = ca.Function("agrees", [point, model.t, model.p], [at_point - ca.sum1(terms), size])
+    function = ca.Function("agrees", [point, *others], [at_point - ca.sum1(terms), size])
     rng = np.random.default_rng(0)
     for scale in (1.0, 1e3):
-        values = [scale * rng.normal(size=n) for n in (z.numel(), 1, model.p.numel())]
+        values = [scale * rng.normal(size=n) for n in (z.numel(), *(other.numel() for other in others))]
         difference, magnitude = (float(value) for value in function(*values))
         # Half of the digits: sums inside of the function may cancel, and a jump is far larger.
         if abs(difference) > _HALF_OF_THE_DIGITS * magnitude:
