@@ -228,7 +228,10 @@ def _solve_with_joblib(
     )
     solutions: list[Solution] = []
     try:
-        workers = joblib.Parallel(n_jobs=-1 if threads is None else threads, return_as="generator")
+        backend: Any = joblib.parallel.get_active_backend()[0]
+        # Ray's backend hands over everything at the end; the others one solution after the other.
+        kind = "generator" if backend.supports_return_generator else "list"
+        workers = joblib.Parallel(n_jobs=-1 if threads is None else threads, return_as=kind)
         answers: Iterator[Any] = iter(workers(tasks))
         for instance, found in zip(instances, answers, strict=True):
             solutions.append(replace(found, problem=instance.problem))
