@@ -34,9 +34,9 @@ def programs(monkeypatch, name, noise):
     return seen
 
 
-def dense_least_residual(linear, rows, weights, size, penalty, signs, sides):
+def dense_least_residual(part, weights, size, penalty, signs, sides):
     """Return the least |W (g + C' nu + z)|^2 + |penalty size nu|^2, with the gradients of all rows written out."""
-    gradients = linear.sweep(rows)[0] * weights
+    gradients = part.linear.sweep(part.rows)[0] * weights
     held = np.flatnonzero(sides)
     scaled = gradients[1:] / size[:, None]
     matrix = np.concatenate([scaled.T, np.eye(weights.size)[:, held]], axis=1)
@@ -48,22 +48,22 @@ def dense_least_residual(linear, rows, weights, size, penalty, signs, sides):
     return 2.0 * found.cost
 
 
-def value(nu, linear, rows, weights, size, penalty, signs, sides):
+def value(nu, part, weights, size, penalty, signs, sides):
     """Return what the program minimises, from the gradients written out."""
-    gradients = linear.sweep(rows)[0]
+    gradients = part.linear.sweep(part.rows)[0]
     residual = (gradients[0] + nu @ gradients[1:]) * weights
     counting = (sides == 0) | ((sides == -1) & (residual < 0.0)) | ((sides == 1) & (residual > 0.0))
     return (residual[counting] ** 2).sum() + ((penalty * size * nu) ** 2).sum()
 
 
 @pytest.mark.parametrize("name", ["bryson-denham", "goddard-rocket", "brachistochrone", "cartpole-swingup"])
-@pytest.mark.parametrize("noise", [0.0, 1e-4])
+@pytest.mark.parametrize("noise", [0.0, 1e-2])
 def test_residual_is_least(name, noise, monkeypatch):
     """No admissible multipliers explain the gradient better, to rounding relative to the gradient of the cost."""
     (arguments,) = programs(monkeypatch, name, noise)
-    linear, rows, weights, _, _, signs, _ = arguments
+    (part,), weights, *_, signs, _ = arguments
     nu = least_residual(*arguments)
     assert (signs * nu >= 0.0).all()
-    scale = ((linear.sweep(rows)[0][0] * weights) ** 2).sum()
+    scale = ((part.linear.sweep(part.rows)[0][0] * weights) ** 2).sum()
     # Rows that are dependent to within 1e-5 may keep that much of the proximity's 1e-10.
-    assert value(nu, *arguments) <= dense_least_residual(*arguments) * (1.0 + 1e-5) + 1e-13 * scale
+    assert value(nu, part, *arguments[1:]) <= dense_least_residual(part, *arguments[1:]) * (1.0 + 1e-5) + 1e-13 * scale

@@ -8,8 +8,7 @@ depends on every control before it. With the costates kept as unknowns every rel
 
 where rho prices the integrals, and z, of the sign that the bound allows, is the part of the residual that an active
 bound of a variable balances. What is minimised is |W r|^2 + |penalty nu|^2, under the signs of nu and z. The work grows
-linearly with the number of steps. An active-set method solves it; where that cycles, it starts again from the answer of
-PIQP, a proximal interior-point method (Schwan, Jiang, Kuhn & Jones, IEEE CDC 2023), which CasADi brings along.
+linearly with the number of steps.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -27,21 +25,23 @@ from trajopt.sensitivity import Functionals, Linearisation
 
 Array = NDArray[np.float64]
 
-_OPTIONS = {
-    "error_on_fail": False,
-    "print_time": False,
-    "piqp": {"eps_abs": 1e-9, "eps_rel": 1e-9},
-}
-"""Somewhat above what rounding allows: the answer only has to tell which multipliers vanish."""
-
 _PROXIMITY = 1e-10
 """Weight on the squared distance between proximal steps: far above rounding beside the rows' unit norms."""
 
 _PROXIMAL_STEPS = 3
 """Each divides what the proximity still moves by 1e10, but for rows that are dependent to within 1e-5."""
 
-_ROUNDS = 30
-"""Of mending the sets: the method settles within a few, unless it cycles."""
+_ROUNDS = 40
+"""Of either method: rarely more than ten; many where a mesh is too coarse for the multipliers to make sense."""
+
+_EPSILON = 1e-6
+"""Relative decrease of the value below which another round is not worth its time: the residual has half as much."""
+
+_ARMIJO = 1e-4
+"""Share of the first-order decrease that a step must bring: the usual one, small enough not to refuse Newton steps."""
+
+_SHORTEST = 1e-9
+"""Length at which the search gives up: the step is rounding."""
 
 
 class _Entries:
@@ -155,66 +155,70 @@ class _Program:
     signs: NDArray[np.intp]
     sides: Array
 
-    def approximate(self) -> Array:
-        """Multipliers by PIQP, to its accuracy: enough to tell which of them vanish."""
-        states, held, count = self.forcing.size, np.flatnonzero(self.sides), self.constant.size
-        every = sparse.csc_matrix(sparse.eye(count))
-        relations = sparse.bmat([[self.relations, None, None], [-self.gradient, -every[:, held], every]], format="csc")
-        constant = np.concatenate([self.forcing, self.constant])
-        signs = np.concatenate([np.zeros(states), self.signs, self.sides[held], np.zeros(count)])
-        curvature = np.concatenate([np.zeros(states), self.penalty**2, np.zeros(held.size), np.ones(count)])
-        H, A = ca.DM(sparse.diags(curvature, format="csc")), ca.DM(relations)
-        solver = ca.conic("least_residual", "piqp", {"h": H.sparsity(), "a": A.sparsity()}, _OPTIONS)
-        lower, upper = np.where(signs == 1, 0.0, -np.inf), np.where(signs == -1, 0.0, np.inf)
-        found = solver(h=H, a=A, lba=constant, uba=constant, lbx=lower, ubx=upper)
-        nu = np.asarray(found["x"]).ravel()[states : states + self.signs.size]
-        # The bound's own multiplier exceeds the distance from it where the bound presses.
-        pressing = np.abs(np.asarray(found["lam_x"]).ravel()[states : states + self.signs.size]) > np.abs(nu)
-        return self.admissible(np.where(pressing & (self.signs != 0), 0.0, nu))
-
-    def admissible(self, nu: Array) -> Array:
-        """Put zero in place of numbers that are not finite or of the wrong sign."""
-        return np.where(np.isfinite(nu) & (self.signs * nu >= 0.0), nu, 0.0)
-
     def solve(self) -> Array:
-        """Return the multipliers: by active sets alone, which few rounds settle, else from where PIQP leaves them."""
-        nu, value, settled = self.refine(np.zeros(self.signs.size), np.ones(self.signs.size, bool))
-        if settled:
-            return nu
-        start = self.approximate()
-        again, lower, _ = self.refine(start, (self.signs == 0) | (start != 0.0))
-        return again if lower < value else nu
-
-    def refine(self, nu: Array, free: NDArray[np.bool_]) -> tuple[Array, float, bool]:
-        """Solve exactly for the free multipliers and the components that count, and mend both sets while they change.
-
-        This is the primal-dual active-set method (Hintermueller, Ito & Kunisch, SIAM J. Optim. 13(3), 2003); the best
-        of its admissible points is kept, so that stopping early leaves the residual too large, never too small.
-
-        Returns
-        -------
-        nu, value
-            The multipliers and what is minimised.
-        settled
-            Whether the sets are those of the minimum.
-        """
+        """Return the multipliers: by active sets, which a few rounds settle, else by descent from the best of them."""
         chain = splu(self.relations[:, : self.forcing.size])
-        of_cost = self._residual(np.zeros(nu.size), chain)
-        rounding = 1e-13 * float(np.linalg.norm(of_cost))  # the rows have unit norms
+        rounding = 1e-13 * float(np.linalg.norm(self._residual(np.zeros(self.signs.size), chain)))
+        nu, settled = self._settle(chain, rounding)  # the rows have unit norms
+        return nu if settled else self._descend(nu, chain, rounding)
+
+    def _settle(self, chain: SuperLU, rounding: float) -> tuple[Array, bool]:
+        """Solve exactly for free multipliers and components that count, and change both sets by what comes out.
+
+        This is the primal-dual active-set method (Hintermueller, Ito & Kunisch, SIAM J. Optim. 13(3), 2003). It takes
+        few rounds, unless it cycles; the best of its admissible points is returned, and whether the sets settled.
+        """
+        nu, free = np.zeros(self.signs.size), np.ones(self.signs.size, bool)
         value, counting = self._measure(nu, chain)
         seen = set()
         while (sets := (free.tobytes(), counting.tobytes())) not in seen and len(seen) < _ROUNDS:
             seen.add(sets)
-            trial, pressure = self._solve(free, counting)
-            found, relevant = self._measure(self.admissible(trial), chain)
+            trial = self._best(free, counting)
+            if not np.isfinite(trial).all():
+                break
+            slope = self._slope(trial, counting, chain)
+            found, relevant = self._measure(self._project(trial), chain)
             if found < value:
-                nu, value = self.admissible(trial), found
-            wanted = (self.signs == 0) | np.where(free, self.signs * trial >= 0.0, self.signs * pressure > rounding)
-            unchanged = np.array_equal(wanted, free) and np.array_equal(relevant, counting)
-            if unchanged or value <= rounding**2:
-                return nu, value, True
+                nu, value = self._project(trial), found
+            wanted = (self.signs == 0) | np.where(free, self.signs * trial >= 0.0, self.signs * slope < -rounding)
+            if value <= rounding**2 or (np.array_equal(wanted, free) and np.array_equal(relevant, counting)):
+                return nu, True
             free, counting = wanted, relevant
-        return nu, value, False
+        return nu, False
+
+    def _descend(self, nu: Array, chain: SuperLU, rounding: float) -> Array:
+        """Go down by Newton's method projected onto the signs (Bertsekas, SIAM J. Control 20(2), 1982).
+
+        The value never rises. Should it stop early, the residual is too large, never too small.
+        """
+        value, counting = self._measure(nu, chain)
+        for _ in range(_ROUNDS):
+            slope = self._slope(nu, counting, chain)
+            free = (self.signs == 0) | (nu != 0.0) | (self.signs * slope < -rounding)
+            target = self._best(free, counting)
+            if not np.isfinite(target).all():
+                break
+            length, trial = 1.0, self._project(target)
+            found, relevant = self._measure(trial, chain)
+            while not found <= value + _ARMIJO * float(slope @ (trial - nu)) and length > _SHORTEST:
+                length *= 0.5
+                trial = self._project(nu + length * (target - nu))
+                found, relevant = self._measure(trial, chain)
+            if not found < value * (1.0 - _EPSILON):
+                break
+            nu, value, counting = trial, found, relevant
+        return nu
+
+    def _project(self, nu: Array) -> Array:
+        """Put zero in place of numbers of the wrong sign."""
+        return np.where(self.signs * nu >= 0.0, nu, 0.0)
+
+    def _slope(self, nu: Array, counting: NDArray[np.bool_], chain: SuperLU) -> Array:
+        """Return the derivative of what is minimised by the multipliers."""
+        states = self.forcing.size
+        by_all = self.gradient.T @ np.where(counting, self._residual(nu, chain), 0.0)
+        through = self.relations[:, states:].T @ chain.solve(by_all[:states], trans="T")
+        return 2.0 * (by_all[states:] - through + self.penalty**2 * nu)
 
     def _residual(self, nu: Array, chain: SuperLU) -> Array:
         """Return the weighted gradient of the Lagrangian."""
@@ -228,29 +232,28 @@ class _Program:
         value = float((residual[counting] ** 2).sum()) + float(((self.penalty * nu) ** 2).sum())
         return (value if np.isfinite(value) else np.inf), counting
 
-    def _solve(self, free: NDArray[np.bool_], counting: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Return the best nu with zeros where not free, and the derivative that presses on each, negated.
+    def _best(self, free: NDArray[np.bool_], counting: NDArray[np.bool_]) -> Array:
+        """Return the best nu, whatever its signs, with zeros where not free; NaN if it cannot be told.
 
         Dependent rows would leave the system singular. Proximal steps settle them: each stays near the one before, so
         that nothing is left of the proximity in the end, and from zero they share what they explain evenly.
         """
         states, near = self.forcing.size, np.concatenate([np.zeros(self.forcing.size), np.full(free.sum(), _PROXIMITY)])
         chosen = np.concatenate([np.ones(states, bool), free])
-        gradient = sparse.csc_matrix(self.gradient[counting])
-        B, E = gradient[:, chosen], self.relations[:, chosen]
+        B, E = sparse.csc_matrix(self.gradient[counting])[:, chosen], self.relations[:, chosen]
         P = sparse.diags(np.concatenate([np.zeros(states), self.penalty[free] ** 2]) + near)
+        # The least-squares problem in its augmented form, whose condition is not squared.
         system = sparse.bmat([[-sparse.eye(B.shape[0]), B, None], [B.T, P, E.T], [None, E, None]], format="csc")
-        answer, x, nu = np.zeros(0), np.zeros(chosen.sum()), np.zeros(free.size)
+        x, nu = np.zeros(chosen.sum()), np.zeros(free.size)
         try:
             factors = splu(system)
         except RuntimeError:  # exactly singular
-            return np.full(free.size, np.nan), nu
+            return np.full(free.size, np.nan)
         for _ in range(_PROXIMAL_STEPS):
             answer = factors.solve(np.concatenate([-self.constant[counting], near * x, self.forcing]))
             x = answer[B.shape[0] : B.shape[0] + x.size]
-        residual, price = answer[: B.shape[0]], answer[B.shape[0] + x.size :]
         nu[free] = x[states:]
-        return nu, -(gradient.T @ residual + self.relations.T @ price)[states:]
+        return nu
 
 
 def count_components(residual: Array, sides: Array) -> NDArray[np.bool_]:
