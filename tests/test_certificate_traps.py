@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from certificate_cases import answer
 
+import trajopt as to
 from trajopt import problems
 from trajopt.certificate import certify
+from trajopt.solvers import Collocation
 from trajopt.trajectory import Interpolation
 
 
@@ -108,3 +110,19 @@ def test_values_below_the_optimum_are_not_certified(name, steps, arguments):
     assert not certificate.passed
     assert certificate.cost >= optimum or certificate.violation > 1e-3
     assert abs(certificate.cost - optimum) <= 2.0 * certificate.error
+
+
+@pytest.mark.parametrize("bounds", [[], [to.Bounds(control=(-1.0, 1.0))]], ids=["free", "bounded"])
+def test_a_stationary_maximum_is_no_answer(bounds):
+    """At u = 0 the cost -int u^2 is stationary and largest: the certificate says which control is no minimum."""
+    problem = to.Problem(
+        to.ContinuousDynamics(lambda x, u: u, nx=1, nu=1),
+        lambda x, u: -(u[0] ** 2),
+        initial_state=[0.0],
+        constraints=bounds,
+        horizon=to.Horizon(1.0, steps=10),
+    )
+    certificate = to.solve(problem, Collocation()).certificate
+    assert certificate.stationarity < 1e-6
+    assert not certificate.passed
+    assert any("'u0' is no minimum" in finding for finding in certificate.findings), certificate.findings

@@ -241,7 +241,7 @@ def judge(
     }
     remarks = (_UNDER_FEEDBACK,) if feedback else ()
     judged = numbers | {"correction": correction}
-    reasons = _reasons(judged, optimality.stationarity, path, trajectory, worst, solution.cost, cost, tolerance)
+    reasons = _reasons(judged, optimality, path, trajectory, worst, solution.cost, cost, tolerance)
     return Certificate(
         findings=tuple(reasons),
         tolerance=tolerance,
@@ -319,7 +319,7 @@ def refuse(solution: Solution, tolerance: float, finding: str) -> Certificate:
 
 
 def _reasons(
-    numbers: dict[str, float], stationarity: float, path: Reintegration, trajectory: Trajectory,
+    numbers: dict[str, float], optimality: Optimality, path: Reintegration, trajectory: Trajectory,
     worst: tuple[Violation, ...], reported: float, cost: float, tolerance: float,
 ) -> Iterator[str]:  # fmt: skip
     """Write one sentence for everything that is not within the tolerance."""
@@ -339,5 +339,7 @@ def _reasons(
     for record in beyond[:1]:
         more = f" (and {len(beyond) - 1} others)" if len(beyond) > 1 else ""
         yield f"Constraint {record.name!r} is violated by {record.amount:.3g} at t={record.time:.4g}{more}."
-    if stationarity > np.sqrt(tolerance):
-        yield f"The control is not stationary: the scaled gradient of the Lagrangian is {stationarity:.3g}."
+    if optimality.stationarity > np.sqrt(tolerance):
+        yield f"The control is not stationary: the scaled gradient of the Lagrangian is {optimality.stationarity:.3g}."
+    for name in optimality.concave:
+        yield f"The control {name!r} is no minimum: the Hamiltonian curves downwards in it where nothing holds it."

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trajopt.active_rows import ActiveRows, find_active_rows
 from trajopt.dynamics import TracedDynamics
-from trajopt.pontryagin import estimate_gap
+from trajopt.pontryagin import check_minimum
 from trajopt.problem import Problem
 from trajopt.reintegration import SUBINTERVALS, Reintegration
 from trajopt.sensitivity import Decisions, Feedback, Linearisation, linearise
@@ -31,6 +31,8 @@ class Optimality:
     ----------
     stationarity, costates, multipliers, gap, gaps, remarks
         As in `trajopt.certificate.Certificate`.
+    concave
+        Controls that are no minimum of the Hamiltonian although nothing holds them.
     priced
         Sum over active rows of |multiplier| times the distance from the limit, for rows along the way the farthest one
         within their interval; in units of the cost.
@@ -43,6 +45,7 @@ class Optimality:
     gaps: Array = field(default_factory=lambda: np.zeros(0))
     priced: float = float("nan")
     remarks: tuple[str, ...] = ()
+    concave: tuple[str, ...] = ()
 
 
 NOT_FINITE = Optimality(remarks=("Stationarity and gap are not available: a derivative is not finite.",))
@@ -113,18 +116,19 @@ def conclude(part: Linearised, state: Stationarity) -> Optimality:
     """Say what multipliers and costates mean for the cost."""
     trajectory, path, active = part.trajectory, part.path, part.active
     assert path.steps is not None
-    gaps, left_out = estimate_gap(
+    minimum = check_minimum(
         part.problem, trajectory, part.parameters, path, part.linear, active, state.nu, state.costates
     )
-    remarks = tuple(f"The gap leaves out control {name!r}, which nothing limits." for name in left_out)
+    remarks = tuple(f"The gap leaves out control {name!r}, which nothing limits." for name in minimum.left_out)
     return Optimality(
         state.value,
         state.costates[path.steps.first],
         _by_name(trajectory, part.found, active, part.linear.decisions, state),
-        float(gaps.sum()),
-        gaps,
+        float(minimum.gaps.sum()),
+        minimum.gaps,
         float(np.abs(state.nu) @ _farthest(part.problem, part.found, active)),
         remarks,
+        minimum.concave,
     )
 
 

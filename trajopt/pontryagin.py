@@ -11,9 +11,14 @@ Approximate are: the costate, which belongs to the trajectory at hand and not to
 constraints on state and control together, spread evenly over each interval; and multipliers of pure state constraints,
 which stay impulses at knots and midpoints. Where H is linear in a control without a bound in the direction of descent,
 nothing limits du: such controls are left out and named.
+
+Where a control is free to move both ways, a minimum needs H_uu >= 0 (Legendre and Clebsch): a stationary maximum is
+found out by that.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +36,37 @@ _SWEEPS = 50
 """Of coordinate descent; its error falls geometrically, and the gap is an estimate anyway."""
 
 
-def estimate_gap(
+_CONCAVE = 1e-3
+"""Share of a control's largest curvature, and of the way to a bound, that is no matter of rounding or truncation."""
+
+_LASTING = 0.05
+"""Share of the horizon from which on curvature of the wrong sign counts; less may be due to an inaccurate costate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """How well a control minimises the Hamiltonian.
+
+    Attributes
+    ----------
+    gaps
+        (N,) cost that the control gives away on each interval.
+    left_out
+        Controls that could not be counted.
+    concave
+        Controls that are free to move while the Hamiltonian curves downwards in them.
+    """
+
+    gaps: Array
+    left_out: tuple[str, ...] = ()
+    concave: tuple[str, ...] = ()
+
+
+def check_minimum(
     problem: Problem, trajectory: Trajectory, parameters: Array, path: Reintegration, linear: Linearisation,
     active: ActiveRows, nu: Array, costates: Array,
-) -> tuple[Array, tuple[str, ...]]:  # fmt: skip
-    """Cost that the control gives away on each interval, (N,), and the controls that could not be counted.
+) -> Minimum:  # fmt: skip
+    """Measure what the control gives away, and whether it is a minimum at all.
 
     Parameters
     ----------
@@ -47,7 +78,7 @@ def estimate_gap(
         (S+1, nx) at the begin of each step.
     """
     if not problem.dynamics.continuous or not problem.nu:
-        return np.zeros(trajectory.steps), ()
+        return Minimum(np.zeros(trajectory.steps))
     steps = path.steps
     assert steps is not None
     lengths = steps.end - steps.begin
@@ -68,10 +99,24 @@ def estimate_gap(
     gradient, curvature = _hamiltonian(problem, steps.x, u, times, parameters, costate, prices, density[interval])
     lower, upper = np.minimum(problem.control_bounds[0] - u, 0.0), np.maximum(problem.control_bounds[1] - u, 0.0)
     gain, unlimited = _box_decrease(gradient, curvature, lower, upper)
-    left_out = tuple(name for j, name in enumerate(problem.dynamics.controls) if unlimited[..., j].any())
     gaps = np.zeros(trajectory.steps)
     np.add.at(gaps, steps.interval, lengths * (gain @ GAUSS_WEIGHTS))
-    return gaps, left_out
+    alone = (density[interval] == 0.0).all(
+        axis=-1
+    )  # a path constraint that acts may hold a control in a concave direction
+    wrong = _concave(curvature, lower, upper) & np.asarray(alone)[..., None]
+    lasting = np.einsum("s,sgj,g->j", lengths, wrong, GAUSS_WEIGHTS) > _LASTING * lengths.sum()
+    names = np.array(problem.dynamics.controls)
+    return Minimum(gaps, tuple(names[unlimited.any(axis=(0, 1))].tolist()), tuple(names[lasting].tolist()))
+
+
+def _concave(curvature: Array, lower: Array, upper: Array) -> NDArray[np.bool_]:
+    """Where each control, free to move both ways, curves the Hamiltonian downwards, (..., nu)."""
+    own = np.einsum("...jj->...j", curvature)
+    largest = np.abs(own).max(axis=(0, 1))
+    with np.errstate(invalid="ignore"):
+        near = _CONCAVE * np.where(np.isfinite(upper - lower), upper - lower, 0.0)
+    return (own < -_CONCAVE * largest) & (largest > 0.0) & (-lower > near) & (upper > near)
 
 
 def _integral_prices(path: Reintegration, active: ActiveRows, nu: Array) -> Array:
@@ -130,7 +175,7 @@ def _box_decrease(gradient: Array, curvature: Array, lower: Array, upper: Array)
             with np.errstate(invalid="ignore"):
                 values = slope * ends + 0.5 * own * ends**2
             best = np.where(values[0] < values[1], ends[0], ends[1])
-            noticed = np.abs(slope) > 1e-9 * max(1.0, float(np.abs(gradient).max()))
+            noticed = (np.abs(slope) > 1e-9 * max(1.0, float(np.abs(gradient).max()))) | (own < -flat_below)
             flat = np.where(noticed & np.isfinite(best), best, 0.0)
             unlimited[..., j] = ~curved & noticed & ~np.isfinite(best)
             move[..., j] = np.where(curved, newton, flat)
