@@ -164,6 +164,7 @@ def _box_decrease(gradient: Array, curvature: Array, lower: Array, upper: Array)
     # Curvature below rounding of the largest is none.
     flat_below = 1e-12 * max(1.0, float(np.abs(curvature).max(initial=0.0)))
     move, unlimited = np.zeros_like(gradient), np.zeros(gradient.shape, bool)
+    gradient, curvature, dropped = _without_saddles(gradient, curvature, ~np.isfinite(upper - lower), flat_below)
     for _ in range(_SWEEPS if gradient.shape[-1] > 1 else 1):
         for j in range(gradient.shape[-1]):
             own = curvature[..., j, j]
@@ -180,4 +181,29 @@ def _box_decrease(gradient: Array, curvature: Array, lower: Array, upper: Array)
             unlimited[..., j] = ~curved & noticed & ~np.isfinite(best)
             move[..., j] = np.where(curved, newton, flat)
     quadratic = 0.5 * np.einsum("...i,...ij,...j->...", move, curvature, move)
-    return np.maximum(0.0, -(np.einsum("...i,...i->...", gradient, move) + quadratic)), unlimited
+    return np.maximum(0.0, -(np.einsum("...i,...i->...", gradient, move) + quadratic)), unlimited | dropped
+
+
+def _without_saddles(
+    gradient: Array, curvature: Array, unbounded: NDArray[np.bool_], flat_below: float
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Leave out directions of negative curvature where no bound stops the descent along them.
+
+    What does stop it there, if anything, are nonlinear constraints, which the quadratic knows by their curvature alone.
+
+    Returns
+    -------
+    gradient, curvature
+        Of the convex part at such points, as given at others.
+    dropped
+        (..., nu) the unbounded controls that such a direction moves.
+    """
+    values, vectors = np.linalg.eigh(curvature)
+    down = values < -flat_below
+    moved = np.einsum("...ji,...i->...j", vectors**2, down) > _CONCAVE
+    dropped = moved & unbounded
+    saddle = dropped.any(axis=-1)[..., None]
+    kept = np.where(down, 0.0, 1.0)
+    convex = np.einsum("...ai,...i,...bi->...ab", vectors, kept * values, vectors)
+    along = np.einsum("...ai,...i,...bi,...b->...a", vectors, kept, vectors, gradient)
+    return np.where(saddle, along, gradient), np.where(saddle[..., None], convex, curvature), dropped
