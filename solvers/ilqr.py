@@ -3,8 +3,9 @@
 Minimise sum_k L_k(x_k, u_k) + phi(x_N) subject to x_{k+1} = F_k(x_k, u_k), controls in a box, and lower <= c <= upper
 on states and controls. F_k and L_k are a Runge-Kutta step of the dynamics and of the cost under a held control.
 
-The states of the guess are taken as they are, with gaps c_k = F_k(x_k, u_k) - x_{k+1}. Each iteration expands the
-stages to second order around the current trajectory, sweeps backwards through the Riccati recursion for the gains
+The states of the guess are taken as they are, with gaps c_k = F_k(x_k, u_k) - x_{k+1}, and so are its multipliers.
+Each iteration expands the stages to second order around the current trajectory, sweeps backwards through the Riccati
+recursion for the gains
 
     du = k + K dx,     k = argmin of q_u'd + 1/2 d'Q_uu d in the box,     K = -Q_uu^-1 Q_ux on the free entries,
 

@@ -85,6 +85,7 @@ class Run:
 
     def start(self) -> bool:
         """Value the guess as it is, with gaps, or the rollout of its controls where it is not finite or has none."""
+        self._adopt_multipliers()
         np.clip(self.guess.held(), self.data.lower, self.data.upper, out=self.current.u)
         self.current.x[:] = self.guess.x
         self.current.x[0] = self.problem.initial_values
@@ -105,6 +106,12 @@ class Run:
         self._revalue()
         self.state.gap[0] = total
         return True
+
+    def _adopt_multipliers(self) -> None:
+        """Take those of a guess that has them: those that this method found for a neighbouring problem."""
+        given = self.guess.multipliers
+        if all(np.shape(given.get(name)) == getattr(self.penalty, name).shape for name in ("path", "end")):
+            self.penalty.path[:], self.penalty.end[:] = given["path"], given["end"]
 
     def _value_guess(self) -> float:
         """Cost, gaps and constraint values of the current states and controls; returns the merit."""

@@ -26,6 +26,7 @@ from trajopt.errors import (
 )
 from trajopt.horizon import Free, Horizon
 from trajopt.link import Link
+from trajopt.mpc import MPC
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.problem import Problem
@@ -40,6 +41,7 @@ except PackageNotFoundError:  # a bare checkout
     __version__ = "0+checkout"
 
 __all__ = [
+    "MPC",
     "BlackBoxDynamics",
     "BoundaryConstraint",
     "Bounds",

@@ -245,7 +245,13 @@ class Problem:
         }
         return frozenset(feature for feature, there in present.items() if there)
 
-    def at(self, *, parameters: Mapping[str, Any] | None = None, initial_state: ArrayLike | None = None) -> Problem:
+    def at(
+        self,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        initial_state: ArrayLike | None = None,
+        horizon: Horizon | None = None,
+    ) -> Problem:
         """The same problem with other numbers, sharing the traced functions.
 
         Parameters
@@ -254,12 +260,18 @@ class Problem:
             New values of some parameters, of unchanged shapes.
         initial_state
             (nx,) new initial state.
+        horizon
+            New span of time. What was free stays free, and what was a number stays one. In discrete time its start is
+            the number of the first step.
         """
-        if parameters is None and initial_state is None:
+        if parameters is None and initial_state is None and horizon is None:
             return self
         variant = object.__new__(Problem)
         variant.__dict__.update(self.__dict__)  # the cached model too: that is the point
         object.__setattr__(variant, "parameters", self.layout.update(self.parameters, parameters))
+        if horizon is not None:
+            _check_same_kind(self.horizon, horizon)
+            object.__setattr__(variant, "horizon", horizon)
         if initial_state is not None:
             object.__setattr__(variant, "initial_state", _initial_state(initial_state, self.dynamics))
             for derived in ("features", "initial_values"):
@@ -297,6 +309,16 @@ class Problem:
         from trajopt.guess import make_guess  # noqa: PLC0415 - which imports this module
 
         return make_guess(self, None).held()[0]
+
+
+def _check_same_kind(old: Horizon, new: Horizon) -> None:
+    """Refuse another kind of horizon: what is free is a feature of the problem."""
+    kinds = [(type(h.duration) is Free, h.duration is None, type(h.start) is Free) for h in (old, new)]
+    if kinds[0] != kinds[1]:
+        raise InvalidProblem(
+            f"{new} was given in place of {old}, but one with the same free and fixed times was expected; make a "
+            "variant with dataclasses.replace(problem, horizon=...)."
+        )
 
 
 def _initial_state(entries: Any, dynamics: Dynamics) -> tuple[float | None, ...]:

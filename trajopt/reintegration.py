@@ -165,11 +165,15 @@ class IntervalIntegrator:
         Whose dynamics.
     scale
         (nx,) typical magnitudes of the states.
+    integrals
+        How many integrals (stage cost, then integrands) are carried behind the state, all or none of them; in discrete
+        time they are those of the step alone.
     """
 
-    def __init__(self, problem: Problem, functions: PlainFunctions, scale: Array) -> None:
-        self._derivative = _RightHandSide(functions, problem.nx, 0)
-        self._continuous, self._tolerance = problem.dynamics.continuous, TOLERANCE * scale
+    def __init__(self, problem: Problem, functions: PlainFunctions, scale: Array, integrals: int = 0) -> None:
+        self._derivative = _RightHandSide(functions, problem.nx, integrals)
+        self._continuous = problem.dynamics.continuous
+        self._tolerance = TOLERANCE * np.concatenate([scale, np.ones(integrals)])
 
     def advance(self, coefficients: Array, begin: float, end: float, x: Array) -> tuple[Array, str]:
         """Return the state at ``end`` from that at ``begin``, and a sentence if something failed.

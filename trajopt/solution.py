@@ -165,7 +165,7 @@ class Solution:
         problem = self._with_problem("interpolate").problem
         assert problem is not None
         if not problem.dynamics.continuous:
-            return x[np.clip(np.floor(time).astype(int), 0, len(t) - 1)]
+            return x[np.clip(np.floor(time - t[0]).astype(int), 0, len(t) - 1)]
         span = (t[k + 1] - t[k])[..., None]
         s = np.clip((time - t[k]) / (t[k + 1] - t[k]), 0.0, 1.0)[..., None]
         left, right = self._slopes

@@ -52,11 +52,11 @@ class Outline:
 
 
 def outline(augmentation: Augmentation, stages: Stages) -> Outline:
-    """Make the outline, or take it from the model, which keeps it for each choice of free entries and of bounds."""
+    """Make the outline, or take it from the model, which keeps one for any steps, free entries and bounds."""
     problem = augmentation.problem
-    kept: dict[tuple[bytes, ...], Outline] = problem.model.__dict__.setdefault("_outlines", {})
+    kept: dict[tuple[int | bytes, ...], Outline] = problem.model.__dict__.setdefault("_outlines", {})
     free = np.isnan(problem.initial_values)
-    key = (free.tobytes(), problem.state_bounds.tobytes(), problem.control_bounds.tobytes())
+    key = (problem.horizon.steps, free.tobytes(), problem.state_bounds.tobytes(), problem.control_bounds.tobytes())
     if key not in kept:
         kept[key] = _outline(augmentation, stages)
     return kept[key]

@@ -120,7 +120,10 @@ def augment(problem: Problem) -> Augmentation:
     timed = bool(problem.features & {Feature.FREE_DURATION, Feature.FREE_START})
     entries = tuple(int(i) for i in problem.layout.free_entries)
     kept = model.__dict__.setdefault("_augmented", {})
-    key = (timed, entries, problem.horizon.steps if not problem.dynamics.continuous else 0)
+    # A fixed start is a number in the rewritten boundary constraints, if they name it.
+    named = not timed and ca.depends_on(model.boundary.expression, model.t0)
+    start = problem.horizon.start_guess if named else 0.0
+    key = (timed, entries, problem.horizon.steps if not problem.dynamics.continuous else 0, start)
     if key not in kept:
         kept[key] = _rewrite(problem, timed, entries)
     rewritten, copied = kept[key]
