@@ -73,7 +73,7 @@ def mppi_rows(*, quick: bool) -> list[Row]:
     rows = []
     for threads in (1, 2):
         _, run = prepare(1024, threads)
-        with run.open_threads():
+        with run.engine.open():
             seconds = median_time(run.advance, 50 if quick else 300)
         title = f"MPPI, cart-pole RK4, 1,024 samples x 50 steps, {threads} thread{'s' * (threads > 1)}"
         rows.append(Row(title, "pytorch_mppi 13 ms", "<= 1 ms", seconds))

@@ -4,18 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trajopt.solvers.cem import CEM
     from trajopt.solvers.chain import Chain, MultiStart
+    from trajopt.solvers.cmaes import CMAES
     from trajopt.solvers.collocation import Collocation
+    from trajopt.solvers.dial import DIAL
+    from trajopt.solvers.icem import ICEM
     from trajopt.solvers.ilqr import DDP, ILQR
     from trajopt.solvers.indirect import Indirect
     from trajopt.solvers.interior_point import InteriorPoint
     from trajopt.solvers.lqr import LQR
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
+    from trajopt.solvers.predictive_sampling import PredictiveSampling
+    from trajopt.solvers.random_shooting import RandomShooting
     from trajopt.solvers.scvx import SCvx
     from trajopt.solvers.single_shooting import SingleShooting
 
 _HOME = {
+    "RandomShooting": "random_shooting",
+    "PredictiveSampling": "predictive_sampling",
+    "ICEM": "icem",
+    "DIAL": "dial",
+    "CMAES": "cmaes",
+    "CEM": "cem",
     "Chain": "chain",
     "Collocation": "collocation",
     "DDP": "ilqr",
@@ -31,7 +43,11 @@ _HOME = {
 }
 
 __all__ = [
+    "CEM",
+    "CMAES",
     "DDP",
+    "DIAL",
+    "ICEM",
     "ILQR",
     "LQR",
     "MPPI",
@@ -41,6 +57,8 @@ __all__ = [
     "InteriorPoint",
     "MultiStart",
     "MultipleShooting",
+    "PredictiveSampling",
+    "RandomShooting",
     "SCvx",
     "SingleShooting",
 ]

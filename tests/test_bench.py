@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
 from bench.cases import Case, Instance, Unicycle
 from bench.competitor import Unavailable
 from bench.discretisation import Discretisation
 from bench.measure import Row, duration, take_turns
+from bench.mppi import CELL, SQUARES, texture
 from bench.report import as_json, markdown, solve_sheet, target_sheet
 from bench.solves import run_case
 from bench.with_casadi import TOLERANCE, Fatrop, Ipopt
@@ -141,3 +143,16 @@ def test_targets_show_the_ratio_to_the_competitor():
     """The ratio is the competitor's time over ours."""
     sheet = target_sheet([Row("iteration", "1 ms", "2 ms", 0.5e-3, {"X": 1e-3})])
     assert sheet.lines[0][3:6] == ("500 us", "X 1 ms", "2x")
+
+
+def test_the_cost_map_is_the_bilinear_table() -> None:
+    """What the diff-drive benchmark computes from ramps is SciPy's bilinear reading of the map's 110 x 110 cells."""
+    places = CELL * np.arange(111)
+    table = np.zeros((111, 111))
+    for (a, b), width in SQUARES:
+        inside = [(places > first - 1e-9) & (places < first + width + 1e-9) for first in (a, b)]
+        table[np.ix_(*inside)] = 250.0
+    points = np.random.default_rng(0).uniform(3.0, 9.0, size=(5000, 2))
+    read = RegularGridInterpolator((places, places), table)(points)
+    assert (read > 0.0).sum() > 50
+    np.testing.assert_allclose([texture(point) for point in points], read, rtol=0.0, atol=1e-9)

@@ -11,7 +11,20 @@ from scipy.integrate import solve_ivp
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect, SCvx
+from trajopt.solvers import (
+    CEM,
+    CMAES,
+    DDP,
+    DIAL,
+    ICEM,
+    ILQR,
+    MPPI,
+    Collocation,
+    Indirect,
+    PredictiveSampling,
+    RandomShooting,
+    SCvx,
+)
 
 LOCAL = [ILQR(), DDP(), Collocation(), Collocation(scheme="trapezoidal"), SCvx(), Indirect("shooting")]
 ON_THE_GRID = LOCAL[:-1]
@@ -59,10 +72,11 @@ def test_discretisations_converge_to_the_same_cost():
     np.testing.assert_allclose(np.log2(ratios), 2.0, rtol=0.0, atol=0.3)  # the usual band for a measured order
 
 
-def test_sampling_stays_above_the_derivative_based_optimum(solved):
-    """MPPI searches the same held controls as iLQR, so that iLQR's cost is a lower bound but for its tolerance."""
+@pytest.mark.parametrize("method", [MPPI, CEM, ICEM, CMAES, DIAL, PredictiveSampling, RandomShooting])
+def test_sampling_stays_above_the_derivative_based_optimum(solved, method):
+    """Samplers search the same held controls as iLQR, so that iLQR's cost is a lower bound but for its tolerance."""
     best = solved["ILQR()"]
-    sampled = to.solve(best.problem, MPPI(samples=256, iterations=200))
+    sampled = to.solve(best.problem, method(samples=256, iterations=200))
     assert sampled.cost >= best.cost - 10.0 * ILQR().tolerance * (1.0 + best.cost)
     assert np.abs(sampled.u).max() <= 0.75
 

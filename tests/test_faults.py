@@ -17,8 +17,22 @@ import pytest
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation, Indirect, SCvx
+from trajopt.solvers import (
+    CEM,
+    CMAES,
+    DDP,
+    DIAL,
+    ICEM,
+    ILQR,
+    MPPI,
+    Collocation,
+    Indirect,
+    PredictiveSampling,
+    RandomShooting,
+    SCvx,
+)
 
+SAMPLING = [kind(samples=64, iterations=8) for kind in (RandomShooting, PredictiveSampling, CEM, ICEM, DIAL, CMAES)]
 SOLVERS = [
     ILQR(),
     DDP(),
@@ -26,6 +40,7 @@ SOLVERS = [
     MPPI(samples=64, iterations=15),
     SCvx(),
     Indirect("shooting", tolerance=1e-6),
+    *SAMPLING,
 ]
 
 
@@ -257,7 +272,7 @@ def test_sizes_at_both_ends(solver, nx, nu, steps):
     assert solution(steps / 2)[0].shape == (nx,)
 
 
-@pytest.mark.parametrize("solver", [ILQR(), DDP(), MPPI(samples=64, iterations=5)], ids=str)
+@pytest.mark.parametrize("solver", [ILQR(), DDP(), MPPI(samples=64, iterations=5), *SAMPLING], ids=str)
 def test_a_single_step(solver):
     """N = 1, with one state and one control."""
     assert to.solve(linear(1, 1, 1), solver).x.shape == (2, 1)

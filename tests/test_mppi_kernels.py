@@ -13,8 +13,10 @@ from scipy import stats
 import trajopt as to
 from trajopt.guess import make_guess
 from trajopt.lowering import compile_functions, preferred_lanes
-from trajopt.solvers.kernels import random, sampling, shooting
-from trajopt.solvers.mppi import MPPI, _Run
+from trajopt.solvers import MPPI
+from trajopt.solvers.kernels import random, sampling
+from trajopt.solvers.kernels import weights as weighting
+from trajopt.solvers.sampling.search import Search
 
 LANES = preferred_lanes()
 
@@ -78,9 +80,9 @@ def pushed_pendulum() -> to.Problem:
     )
 
 
-def start(problem: to.Problem, **settings: object) -> _Run:
+def start(problem: to.Problem, **settings: object) -> Search:
     """A run before its first iteration."""
-    return _Run(MPPI(**{"threads": 1} | settings), problem, make_guess(problem, None))  # type: ignore[arg-type]
+    return Search(MPPI(**{"threads": 1} | settings), problem, make_guess(problem, None))  # type: ignore[arg-type]
 
 
 def single_state() -> to.Problem:
@@ -101,16 +103,14 @@ def test_vector_rollouts_equal_scalar_rollouts(problem: to.Problem) -> None:
     """
     run = start(problem, samples=40)
     generator = np.random.default_rng(1)
-    run.penalty.path[:] = generator.normal(size=run.penalty.path.shape)
-    run.penalty.end[:] = generator.normal(size=run.penalty.end.shape)
-    run.penalty.weight[0] = 3.0
+    run.engine.penalty.path[:] = generator.normal(size=run.engine.penalty.path.shape)
+    run.engine.penalty.end[:] = generator.normal(size=run.engine.penalty.end.shape)
+    run.engine.penalty.weight[0] = run.engine.penalty.judge[0] = 3.0
     run.advance()
     lanes = run.population.merits.shape[1]
     for sample in range(40):
-        run.source.u[:, 0] = run.population.controls[sample // lanes, :20, sample % lanes]
-        _, merit = shooting.simulate(
-            run.scalar, run.scalar_data, run.source, *run.no_gains, 0.0, run.candidate, run.penalty, run.rows
-        )
+        controls = run.population.parameters[sample // lanes, :20, sample % lanes, None]
+        _, merit = run.engine.value(controls, run.candidate)
         assert run.population.merits.flat[sample] == pytest.approx(merit, rel=1e-11)
     assert np.isinf(run.population.merits.ravel()[40:]).all(), "lanes behind the last sample may not count"
 
@@ -119,7 +119,7 @@ def test_samples_are_within_the_bounds() -> None:
     """Every sampled control is clipped before it is simulated, and some are at each bound."""
     run = start(pushed_pendulum(), samples=64, sigma=5.0)
     run.advance()
-    controls = run.population.controls[:, :20]
+    controls = run.population.parameters[:, :20]
     assert (controls.min(), controls.max()) == (-2.0, 2.0)
 
 
@@ -136,7 +136,7 @@ def test_rollouts_that_are_not_finite_have_infinite_merit_and_no_weight(broken: 
     )
     run = start(problem, samples=256, sigma=1.0)
     run.advance()
-    negative = (run.population.controls[:, :3] < 0.0).any(axis=1)
+    negative = (run.population.parameters[:, :3] < 0.0).any(axis=1)
     assert 0.1 < negative.mean() < 0.9
     assert np.array_equal(np.isinf(run.population.merits), negative)
     assert not run.population.weights[negative].any()
@@ -163,7 +163,7 @@ def test_one_iteration_is_the_proximal_newton_step(mean: list[float]) -> None:
     run.advance()
     precision = np.diag(sigma**-2)
     expected = np.linalg.solve(precision + hessian / temperature, precision @ mean - gradient / temperature)
-    weights, samples = run.population.weights.ravel(), np.hstack(run.population.controls[:, :2])
+    weights, samples = run.population.weights.ravel(), np.hstack(run.population.parameters[:, :2])
     error = np.sqrt((weights**2 * (samples - run.proposal.mean.T) ** 2).sum(axis=1))
     assert (np.abs(run.proposal.mean[0] - expected) < 5.0 * error).all()
     assert (error < 0.02).all(), "the standard error is too large to prove anything"
@@ -171,13 +171,11 @@ def test_one_iteration_is_the_proximal_newton_step(mean: list[float]) -> None:
 
 def weigh(merits: np.ndarray, share: float) -> tuple[np.ndarray, float]:
     """Weights of merits, and the effective number that the kernel reports."""
-    run = start(pushed_pendulum())
-    code = sampling.compile_rollouts(run.problem, run.stages)
-    functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
+    functions = start(pushed_pendulum()).engine.functions
     population = sampling.make_population(len(merits), 1, LANES)
     population.merits[:] = np.inf
     population.merits.flat[: len(merits)] = merits
-    effective = sampling.weigh_by_effective_number(functions, population, share, np.zeros(1))
+    effective = weighting.weigh_by_effective_number(functions, population, share, np.zeros(1))
     return population.weights.ravel()[: len(merits)], effective
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import trajopt as to
 from trajopt.problem import Problem
 from trajopt.solution import Solution
-from trajopt.solvers import DDP, ILQR, MPPI, Collocation
+from trajopt.solvers import CEM, CMAES, DDP, DIAL, ICEM, ILQR, MPPI, Collocation, PredictiveSampling
 
 Array = NDArray[np.float64]
 EPSILON = float(np.finfo(float).eps)
@@ -338,11 +338,11 @@ def test_the_first_costate_is_the_derivative_of_the_optimal_cost(solver, case):
     np.testing.assert_allclose(solution.certificate.costates[0], slopes, rtol=0.0, atol=error)
 
 
-@few(5)
-@given(case=planted(box=True, end=1))
-def test_sampling_never_beats_the_optimum(case):
-    """MPPI's best cost is that of a real trajectory: at least the optimum, less what missed rows are worth."""
-    solution = to.solve(case.problem(), MPPI(samples=128, iterations=60))
+@few(10)
+@given(case=planted(box=True, end=1), method=st.sampled_from([MPPI, CEM, ICEM, CMAES, DIAL, PredictiveSampling]))
+def test_sampling_never_beats_the_optimum(case, method):
+    """A sampler's best cost is that of a real trajectory: at least the optimum, less what missed rows are worth."""
+    solution = to.solve(case.problem(), method(samples=128, iterations=60))
     np.testing.assert_allclose(case.roll_out(solution.u), solution.x, rtol=0.0, atol=case.rounding)
     missed = case.price(solution.x, solution.u)
     assert solution.cost == pytest.approx(case.cost(solution.x, solution.u), abs=case.rounding)

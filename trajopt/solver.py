@@ -38,6 +38,14 @@ SIMULATION = frozenset(
 """What solvers handle that roll the stages out from a fixed initial state, over fixed times, with fixed parameters."""
 
 
+class Memory(ABC):
+    """What a solver keeps of one solve for the next one on a receding horizon, beside the trajectory."""
+
+    @abstractmethod
+    def shift(self, steps: int) -> Memory:
+        """What is left of it when the horizon has moved on by that many steps."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What a solver hands back; `trajopt.solve` makes a `Solution` of it.
@@ -61,6 +69,8 @@ class Outcome:
     transcription
         What it made of an interval, if the answer is a local optimum of that program: this is what
         ``solution.derivatives()`` differentiates.
+    memory
+        What `Solver.resume` goes on from, if the solver remembers more than its answer.
     """
 
     status: Status
@@ -71,6 +81,7 @@ class Outcome:
     detail: str = ""
     multipliers: Mapping[str, Any] = field(default_factory=dict)
     transcription: IntervalScheme | Mesh | None = None
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +127,10 @@ class Solver(ABC):
     @abstractmethod
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``, which lies on the problem's own knots, reporting every iteration to ``monitor``."""
+
+    def resume(self, problem: Problem, guess: Trajectory, monitor: Monitor, memory: Memory | None) -> Outcome:
+        """As `run`, going on from an earlier outcome's memory; here, for solvers without any, it is `run`."""
+        return self.run(problem, guess, monitor)
 
 
 class MultiPhaseSolver(Solver, ABC):

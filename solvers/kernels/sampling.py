@@ -1,4 +1,4 @@
-"""Sampling planners: Gaussian proposals, rollouts over blocks of samples, exponential weights and weighted means.
+"""Sampling planners: proposals of plans and rollouts over blocks of samples.
 
 Samples lie in blocks of W, a number of vector lanes, and every array of theirs has the lane as its last index: one call
 of a compiled function advances W samples by a step, and the whole horizon runs while their states stay in the cache.
@@ -8,6 +8,7 @@ Compiled functions (double*; W numbers an element unless marked shared; constrai
 `trajopt.solvers.kernels.shooting`, with the same multipliers l and penalty r):
 
     stage   x, u, merit, and shared: time, p, l, r, limits   -> x+, merit + L + rows
+    value   x, u, merit, and shared: time, p, l, r, limits   -> merit + L + rows, for states that are known already
     end     x, merit, and shared: time, p, l, r, limits      -> merit + phi + rows
     normal  four uniform numbers                             -> four normal variates
     decay   c, and shared: rate                              -> exp(-rate c)
@@ -23,21 +24,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.lowering import MachineCode, compile_functions, preferred_lanes
-from trajopt.lowering.call import call3, call8, call10
+from trajopt.lowering.call import call2, call5, call6, call8, call9, call10
 from trajopt.lowering.kernel import kernel
 from trajopt.problem import Problem
 from trajopt.solvers.kernels.random import WORDS, box_muller, draw_normal
+from trajopt.solvers.kernels.shooting import penalty_of
 from trajopt.transcription.stages import Stages
 
 Array = NDArray[np.float64]
 
 _SHARED = ("time", "p", "l", "r", "limits")
 
+_LEAST_UNIFORM = 2.0**-33
+"""In place of zero, whose logarithm is infinite; it is the least of the pseudo-random numbers too."""
+
 
 class Functions(NamedTuple):
     """Addresses of the functions in the module docstring."""
 
     stage: int
+    value: int
     end: int
     normal: int
     decay: int
@@ -63,20 +69,35 @@ class Data(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """Independent normal distributions of the controls: ``mean`` (N, nu) and ``deviation`` (N, nu)."""
+    """Normal distribution of a plan's M nu parameters, theta = mean + deviation (F z), z white, and how they steer.
+
+    ``mean`` and ``deviation`` (M, nu). ``filter`` F (groups, m, m): group g holds the parameters g, g + groups, ..., so
+    that nu groups colour each control's noise over time, and a single one correlates all parameters; of size 0 where
+    noise is white. ``basis`` B (N, M): controls u = B theta; of size 0 where the parameters are the controls. ``given``
+    (count, M nu) are plans that take the place of the last samples. ``points`` (blocks, rows, W) in [0, 1) with
+    ``shift`` (rows) are the quasi-random numbers behind z; of size 0 where these are pseudo-random. ``lower`` and
+    ``upper`` (nu) hold for the parameters.
+    """
 
     mean: Array
     deviation: Array
+    filter: Array
+    basis: Array
+    given: Array
+    points: Array
+    shift: Array
+    lower: Array
+    upper: Array
 
 
 class Population(NamedTuple):
-    """Samples: ``controls`` (blocks, rows, W), ``merits``, ``relative`` merits and ``weights`` (blocks, W).
+    """Samples: ``parameters`` (blocks, rows, W), ``merits``, ``relative`` merits and ``weights`` (blocks, W).
 
-    Row s nu + i is control i of step s; rows behind those of the horizon fill up the last draw of four. Samples beyond
+    Row m nu + i is parameter m of control i; rows behind the last one fill up the last draw of four. Samples beyond
     ``samples`` fill up the last block and have merit infinity.
     """
 
-    controls: Array
+    parameters: Array
     merits: Array
     relative: Array
     weights: Array
@@ -84,10 +105,12 @@ class Population(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work of one thread: states (nx, W) and uniform numbers (4, W)."""
+    """Work of one thread: states (nx, W), uniform numbers (4, W), white noise (rows, W) and controls (N nu, W)."""
 
     x: Array
     uniform: Array
+    normal: Array
+    controls: Array
 
 
 def make_population(samples: int, size: int, lanes: int) -> Population:
@@ -97,9 +120,15 @@ def make_population(samples: int, size: int, lanes: int) -> Population:
     return Population(np.zeros((blocks, rows, lanes)), merits, relative, weights, samples)
 
 
-def make_work(nx: int, lanes: int) -> Work:
+def first_samples(population: Population, samples: int) -> Population:
+    """The same arrays for fewer samples."""
+    blocks = -(-samples // population.merits.shape[1])
+    return Population(*(part[:blocks] for part in population[:-1]), samples)
+
+
+def make_work(nx: int, controls: int, rows: int, lanes: int) -> Work:
     """Work for one thread."""
-    return Work(np.zeros((nx, lanes)), np.zeros((WORDS, lanes)))
+    return Work(*(np.zeros((size, lanes)) for size in (nx, WORDS, rows, controls)))
 
 
 def compile_rollouts(problem: Problem, stages: Stages) -> MachineCode:
@@ -120,9 +149,11 @@ def _expressions(problem: Problem, stages: Stages) -> dict[str, ca.Function]:
     stage_inputs = [model.x, model.u, merit, step.time, model.p, *path_symbols]
     end_inputs = [model.x, merit, step.time, model.p, *end_symbols]
     stage_outputs = ca.cse([step.next_state, merit + step.cost + path_penalty])
+    stage_names = ["x", "u", "merit", *_SHARED]
     end_outputs = ca.cse([merit + values.end_cost + end_penalty])
     return {
-        "stage": ca.Function("stage", stage_inputs, stage_outputs, ["x", "u", "merit", *_SHARED], ["next", "sum"]),
+        "stage": ca.Function("stage", stage_inputs, stage_outputs, stage_names, ["next", "sum"]),
+        "value": ca.Function("value", stage_inputs, stage_outputs[1:], stage_names, ["sum"]),
         "end": ca.Function("end", end_inputs, end_outputs, ["x", "merit", *_SHARED], ["sum"]),
         "normal": box_muller(),
         "decay": ca.Function("decay", [relative, rate], [ca.exp(-rate * relative)], ["c", "rate"], ["weight"]),
@@ -140,27 +171,96 @@ def _penalty(rows: ca.SX) -> tuple[list[ca.SX], ca.SX]:
 
 
 @kernel
-def propose(functions, data, proposal, population, block, iteration, work):
-    """Draw the controls of a block from the proposal, moved into their bounds."""
-    controls = population.controls[block]
-    lanes = controls.shape[1]
-    steps, nu = proposal.mean.shape
-    draw_normal(functions.normal, block * lanes, iteration, data.key, work.uniform, controls)
-    for s in range(steps):
-        for i in range(nu):
-            mean, deviation = proposal.mean[s, i], proposal.deviation[s, i]
-            lower, upper = data.lower[i], data.upper[i]
+def draw(functions, data, proposal, block, iteration, uniform, out):
+    """White noise of a block, (rows, W)."""
+    lanes = out.shape[1]
+    if proposal.points.size == 0:
+        draw_normal(functions.normal, block * lanes, iteration, data.key, uniform, out)
+        return
+    for row in range(0, out.shape[0], WORDS):
+        for word in range(WORDS):
             for lane in range(lanes):
-                control = mean + deviation * controls[s * nu + i, lane]
-                controls[s * nu + i, lane] = min(max(control, lower), upper)
+                point = proposal.points[block, row + word, lane] + proposal.shift[row + word]
+                uniform[word, lane] = max(point - math.floor(point), _LEAST_UNIFORM)
+        call2(functions.normal, uniform, 0, out, row * lanes)
 
 
 @kernel
-def roll_out(functions, data, penalty, population, block, work):
-    """Simulate a block and value it; merits are infinite where a state or the merit is not finite."""
-    x = work.x
+def multiply(matrix, source, out, first, stride):
+    """Rows first + stride j of ``out`` become the matrix (n, m) times those of ``source``, for all lanes.
+
+    Four columns are taken at once, since what a lane adds costs less than the sum's way to memory and back.
+    """
+    columns, lanes = matrix.shape[1], out.shape[1]
+    for j in range(matrix.shape[0]):
+        row = first + stride * j
+        for lane in range(lanes):
+            out[row, lane] = 0.0
+        for k in range(0, columns - columns % 4, 4):
+            a, b, c, d = matrix[j, k], matrix[j, k + 1], matrix[j, k + 2], matrix[j, k + 3]
+            if a == 0.0 and b == 0.0 and c == 0.0 and d == 0.0:
+                continue  # a spline of low order touches few knots
+            s = first + stride * k
+            for lane in range(lanes):
+                out[row, lane] += (a * source[s, lane] + b * source[s + stride, lane]) + (
+                    c * source[s + 2 * stride, lane] + d * source[s + 3 * stride, lane]
+                )
+        for k in range(columns - columns % 4, columns):
+            for lane in range(lanes):
+                out[row, lane] += matrix[j, k] * source[first + stride * k, lane]
+
+
+@kernel
+def propose(functions, data, proposal, population, block, iteration, work):
+    """Draw the parameters of a block from the proposal, moved into their bounds, and put the given plans in."""
+    parameters = population.parameters[block]
+    lanes = parameters.shape[1]
+    knots, nu = proposal.mean.shape
+    groups = proposal.filter.shape[0]
+    if proposal.filter.size == 0:
+        draw(functions, data, proposal, block, iteration, work.uniform, parameters)
+    else:
+        draw(functions, data, proposal, block, iteration, work.uniform, work.normal)
+        for group in range(groups):
+            multiply(proposal.filter[group], work.normal, parameters, group, groups)
+    for s in range(knots):
+        for i in range(nu):
+            mean, deviation = proposal.mean[s, i], proposal.deviation[s, i]
+            lower, upper = proposal.lower[i], proposal.upper[i]
+            for lane in range(lanes):
+                parameter = mean + deviation * parameters[s * nu + i, lane]
+                parameters[s * nu + i, lane] = min(max(parameter, lower), upper)
+    first = population.samples - proposal.given.shape[0]
+    for lane in range(max(0, first - block * lanes), min(lanes, population.samples - block * lanes)):
+        for row in range(knots * nu):
+            parameters[row, lane] = proposal.given[block * lanes + lane - first, row]
+
+
+@kernel
+def steer(data, proposal, parameters, controls):
+    """Controls (N nu, W) of a block's parameters (rows, W), moved into their bounds."""
+    nu = proposal.mean.shape[1]
+    for i in range(nu):
+        multiply(proposal.basis, parameters, controls, i, nu)
+    for row in range(controls.shape[0]):
+        lower, upper = data.lower[row % nu], data.upper[row % nu]
+        for lane in range(controls.shape[1]):
+            controls[row, lane] = min(max(controls[row, lane], lower), upper)
+
+
+@kernel
+def close_merits(population, block, lost):
+    """Merits become infinite where a state or the merit is not finite, and behind the last sample."""
+    lanes = population.merits.shape[1]
+    for lane in range(lanes):
+        if not math.isfinite(population.merits[block, lane] + lost[lane]) or block * lanes + lane >= population.samples:
+            population.merits[block, lane] = math.inf
+
+
+@kernel
+def roll_out(functions, data, penalty, population, block, controls, offset, x):
+    """Simulate a block under ``controls``, which begin at element ``offset``, and value it; ``x`` (nx, W) is work."""
     nx, lanes = x.shape
-    rows = population.controls.shape[1]
     steps, nu = data.times.shape[0], data.lower.shape[0]
     nc = data.path_limits.shape[1]
     merits, lost = population.merits, population.relative[block]
@@ -169,7 +269,7 @@ def roll_out(functions, data, penalty, population, block, work):
         for i in range(nx):
             x[i, lane] = data.initial_state[i]
     for s in range(steps):
-        call10(functions.stage, x, 0, population.controls, (block * rows + s * nu) * lanes, merits, block * lanes,
+        call10(functions.stage, x, 0, controls, offset + s * nu * lanes, merits, block * lanes,
                data.times, 2 * s, data.parameters, 0, penalty.path, s * nc, penalty.weight, 0, data.path_limits, 0,
                x, 0, merits, block * lanes)  # fmt: skip
         for i in range(nx):
@@ -177,137 +277,92 @@ def roll_out(functions, data, penalty, population, block, work):
                 lost[lane] += 0.0 * x[i, lane]  # NaN from the first state on that is not finite, else zero
     call8(functions.end, x, 0, merits, block * lanes, data.end_time, 0, data.parameters, 0, penalty.end, 0,
           penalty.weight, 0, data.end_limits, 0, merits, block * lanes)  # fmt: skip
-    for lane in range(lanes):
-        if not math.isfinite(merits[block, lane] + lost[lane]) or block * lanes + lane >= population.samples:
-            merits[block, lane] = math.inf
+    close_merits(population, block, lost)
 
 
 @kernel
 def sample_blocks(functions, data, proposal, penalty, population, first, last, iteration, work):
     """Draw, simulate and value the blocks from ``first`` to before ``last``."""
+    rows, lanes = population.parameters.shape[1:]
     for block in range(first, last):
         propose(functions, data, proposal, population, block, iteration, work)
-        roll_out(functions, data, penalty, population, block, work)
-
-
-@kernel
-def weigh_at(decay, rate, population):
-    """Weights exp(-rate c) of the relative merits c; exp(-inf) is exactly zero.
-
-    Returns their sum and effective number (sum w)^2 / sum w^2. ``rate`` has shape (1,).
-    """
-    weights, relative = population.weights, population.relative
-    total, squares = 0.0, 0.0
-    blocks, lanes = weights.shape
-    for block in range(blocks):
-        call3(decay, relative, block * lanes, rate, 0, weights, block * lanes)
-        for lane in range(lanes):
-            weight = weights[block, lane]
-            total += weight
-            squares += weight * weight
-    return total, total * total / squares
-
-
-@kernel
-def measure_merits(population):
-    """Smallest merit, mean above it, and number of the samples whose merit is finite."""
-    least, above, count = math.inf, 0.0, 0
-    for merit in population.merits.flat:
-        least = min(least, merit)
-    for merit in population.merits.flat:
-        if merit < math.inf:
-            above += merit - least
-            count += 1
-    return least, above / max(count, 1), count
-
-
-@kernel
-def relate(population, least, unit):
-    """Relative merits c = (S - least) / unit."""
-    blocks, lanes = population.merits.shape
-    for block in range(blocks):
-        for lane in range(lanes):
-            population.relative[block, lane] = (population.merits[block, lane] - least) / unit
-
-
-@kernel
-def weigh_by_temperature(functions, population, temperature, rate):
-    """Weights exp(-(S - min S) / temperature); returns the effective number of samples, 0 if no merit is finite."""
-    least, _, count = measure_merits(population)
-    if count == 0:
-        return 0.0
-    relate(population, least, temperature)
-    rate[0] = 1.0
-    total, effective = weigh_at(functions.decay, rate, population)
-    normalise(population, total)
-    return effective
-
-
-@kernel
-def weigh_by_effective_number(functions, population, share, rate):
-    """As `weigh_by_temperature`, at the temperature that makes a ``share`` of the finite samples effective.
-
-    The effective number falls as the rate grows, from all samples to the number of those that tie for the best, so a
-    bisection over the rate's exponent finds it. Merits are related to their mean above the best: multiplied by a power
-    of two they give the same bits.
-    """
-    least, unit, count = measure_merits(population)
-    if count == 0:
-        return 0.0
-    relate(population, least, unit if 0.0 < unit < math.inf else 1.0)
-    target = max(share * count, 1.0)
-    below, above = -10.0, 110.0  # no merit matters at 2^-10; at 2^110 the best alone does, even among outliers of 1e30
-    total, effective = 0.0, 0.0
-    for _ in range(60):
-        middle = 0.5 * (below + above)
-        rate[0] = 2.0**middle
-        total, effective = weigh_at(functions.decay, rate, population)
-        # Nobody can tell a percent of the effective number, which is a rule of thumb itself.
-        if abs(effective - target) <= 0.01 * target:
-            break
-        if effective > target:
-            below = middle
+        if proposal.basis.size == 0:
+            offset = block * rows * lanes
+            roll_out(functions, data, penalty, population, block, population.parameters, offset, work.x)
         else:
-            above = middle
-    normalise(population, total)
-    return effective
+            steer(data, proposal, population.parameters[block], work.controls)
+            roll_out(functions, data, penalty, population, block, work.controls, 0, work.x)
 
 
 @kernel
-def normalise(population, total):
-    """Divide the weights by their sum."""
-    blocks, lanes = population.weights.shape
-    for block in range(blocks):
-        for lane in range(lanes):
-            population.weights[block, lane] /= total
-
-
-@kernel
-def weighted_mean(population, sums, mean):
-    """``mean`` (N, nu) becomes the weighted mean of the controls; ``sums`` (rows, W) is work.
-
-    Rounding may carry it over a bound by a bit; who simulates it clips it.
-    """
-    blocks, rows, lanes = population.controls.shape
-    nu = mean.shape[1]
-    sums[:] = 0.0
-    for block in range(blocks):
-        for row in range(rows):
-            for lane in range(lanes):
-                sums[row, lane] += population.weights[block, lane] * population.controls[block, row, lane]
-    for s in range(mean.shape[0]):
-        for i in range(nu):
-            total = 0.0
-            for lane in range(lanes):
-                total += sums[s * nu + i, lane]
-            mean[s, i] = total
-
-
-@kernel
-def best_sample(population, out):
-    """Copy the controls of the sample of least merit to ``out`` (N, nu)."""
+def propose_blocks(functions, data, proposal, population, iteration, controls, work):
+    """Draw all blocks and write their plans to ``controls``, (samples, N, nu)."""
     lanes = population.merits.shape[1]
-    best = population.merits.argmin()
-    for s in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[s, i] = population.controls[best // lanes, s * out.shape[1] + i, best % lanes]
+    steps, nu = controls.shape[1:]
+    for block in range(population.merits.shape[0]):
+        propose(functions, data, proposal, population, block, iteration, work)
+        if proposal.basis.size > 0:
+            steer(data, proposal, population.parameters[block], work.controls)
+        else:
+            for row in range(steps * nu):
+                for lane in range(lanes):
+                    work.controls[row, lane] = population.parameters[block, row, lane]
+        for lane in range(min(lanes, population.samples - block * lanes)):
+            for s in range(steps):
+                for i in range(nu):
+                    controls[block * lanes + lane, s, i] = work.controls[s * nu + i, lane]
+
+
+@kernel
+def value_blocks(functions, data, penalty, population, controls, states, work):
+    """Value rollouts that are there already: ``controls`` (samples, N, nu) and ``states`` (samples, N+1, nx)."""
+    lanes, samples = population.merits.shape[1], population.samples
+    steps, nu = controls.shape[1:]
+    nx, nc = states.shape[2], data.path_limits.shape[1]
+    merits, x = population.merits, work.x
+    for block in range(merits.shape[0]):
+        lost = population.relative[block]
+        for lane in range(lanes):
+            merits[block, lane] = lost[lane] = 0.0
+        for s in range(steps + 1):
+            for lane in range(lanes):
+                sample = min(block * lanes + lane, samples - 1)
+                for i in range(nx):
+                    x[i, lane] = states[sample, s, i]
+                    lost[lane] += 0.0 * x[i, lane]
+                for i in range(nu if s < steps else 0):
+                    work.controls[i, lane] = controls[sample, s, i]
+            if s < steps:
+                call9(functions.value, x, 0, work.controls, 0, merits, block * lanes, data.times, 2 * s,
+                      data.parameters, 0, penalty.path, s * nc, penalty.weight, 0, data.path_limits, 0,
+                      merits, block * lanes)  # fmt: skip
+        call8(functions.end, x, 0, merits, block * lanes, data.end_time, 0, data.parameters, 0, penalty.end, 0,
+              penalty.weight, 0, data.end_limits, 0, merits, block * lanes)  # fmt: skip
+        close_merits(population, block, lost)
+
+
+@kernel
+def value_rollout(functions, data, rollout, penalty, cost, following):
+    """Rows of a rollout whose states are known, and its cost and merit, infinite when anything is not finite.
+
+    ``functions`` and ``data`` are those of `trajopt.solvers.kernels.shooting`; ``cost`` (1) and ``following`` (nx) are
+    work.
+    """
+    steps, nu = rollout.u.shape
+    nx, nc = rollout.x.shape[1], rollout.path.shape[1]
+    weight, total, merit = penalty.weight[0], 0.0, 0.0
+    for state in rollout.x.flat:
+        if not math.isfinite(state):
+            return math.inf, math.inf
+    for s in range(steps):
+        call6(functions.step, rollout.x, s * nx, rollout.u, s * nu, data.times, 2 * s, data.parameters, 0,
+              following, 0, cost, 0)  # fmt: skip
+        total += cost[0]
+        if nc > 0:
+            call5(functions.path, rollout.x, s * nx, rollout.u, s * nu, data.times, 2 * s, data.parameters, 0,
+                  rollout.path, s * nc)  # fmt: skip
+            merit += penalty_of(rollout.path[s], penalty.path[s], weight, data.path_lower, data.path_upper)
+    call5(functions.end, rollout.x, steps * nx, data.end_time, 0, data.parameters, 0, cost, 0, rollout.end, 0)
+    total += cost[0]
+    merit += total + penalty_of(rollout.end, penalty.end, weight, data.end_lower, data.end_upper)
+    return (total, merit) if math.isfinite(merit) else (math.inf, math.inf)

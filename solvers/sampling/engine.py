@@ -1,0 +1,219 @@
+"""Engines: what draws and values samples. Compiled rollouts for traced problems, whole batches for black boxes."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.batch_dynamics import BatchDynamics, check_batch
+from trajopt.problem import Problem
+from trajopt.solvers.kernels import sampling, shooting
+from trajopt.symbolic import Parameters
+from trajopt.trajectory import Trajectory
+from trajopt.transcription.stages import compile_stages
+
+if TYPE_CHECKING:
+    from trajopt.solvers.sampling.solver import SamplingSolver
+
+Array = NDArray[np.float64]
+
+_BLOCKS_OF_A_THREAD = 32
+"""Measured on swing-ups of 50 steps: with fewer blocks a further thread costs more than it saves."""
+
+
+class Engine(ABC):
+    """Values plans of one problem by their merit, the cost and what constraint rows add to it."""
+
+    def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
+        n, nx, nu = problem.horizon.steps, problem.nx, problem.nu
+        stages = compile_stages(problem, solver.integrator, second_order=None)
+        addresses = {name: stages.code.address(name) for name in ("step", "path", "end")}
+        # Nothing is differentiated, so the kernels of the values never call the other functions.
+        self.scalar = shooting.Functions(**addresses, expand=0, path_expand=0, end_expand=0)
+        self.scalar_data = shooting.make_data(problem, stages, guess.t)
+        code = sampling.compile_rollouts(problem, stages)
+        self.lanes = code.lanes
+        self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
+        self.data = sampling_data(problem, self.scalar_data, solver.seed)
+        self.initial_state = problem.initial_values
+        self.nc, self.ne = len(stages.path_names), len(stages.end_names)
+        self.shape = n, nx, nu
+        self.penalty = shooting.make_penalty(n, self.nc, self.ne, solver.initial_penalty)
+        self.rows = shooting.make_constraint_work(nx, nu, self.nc, self.ne)
+
+    def make_plan(self) -> shooting.Rollout:
+        """Room for one plan."""
+        plan = shooting.make_rollout(*self.shape, self.nc, self.ne)
+        plan.x[0] = self.initial_state
+        return plan
+
+    def make_work(self, rows: int) -> sampling.Work:
+        """Work of one thread for plans of so many parameters."""
+        n, nx, nu = self.shape
+        return sampling.make_work(nx, n * nu, rows, self.lanes)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep ready whatever `sample` needs."""
+        yield
+
+    @abstractmethod
+    def sample(self, proposal: sampling.Proposal, population: sampling.Population, iteration: int) -> None:
+        """Draw and value the samples of a population."""
+
+    @abstractmethod
+    def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
+        """Simulate one plan, controls (N, nu), into ``out``; returns cost and merit, infinite if not finite."""
+
+
+class CompiledEngine(Engine):
+    """Rollouts in machine code, over vector lanes and threads."""
+
+    def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
+        super().__init__(solver, problem, guess)
+        n, nx, nu = self.shape
+        self.threads = solver.threads
+        self.source = self.make_plan()
+        self.no_gains = np.zeros((n, nu)), np.zeros((n, nu, nx))
+        self.work: list[sampling.Work] = []
+        self.executor: Executor | None = None
+
+    def prepare(self, population: sampling.Population) -> None:
+        """Make the work of all threads."""
+        blocks, rows = population.parameters.shape[:2]
+        threads = self.threads or max(1, min(os.cpu_count() or 1, blocks // _BLOCKS_OF_A_THREAD))
+        self.work = [self.make_work(rows) for _ in range(threads)]
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep the threads that `sample` needs; the calling one is the first."""
+        if len(self.work) <= 1:
+            yield
+            return
+        with ThreadPoolExecutor(len(self.work) - 1) as self.executor:
+            yield
+
+    def sample(self, proposal: sampling.Proposal, population: sampling.Population, iteration: int) -> None:
+        """Spread all blocks over the threads."""
+        blocks, threads = len(population.merits), len(self.work)
+        limits = [blocks * i // threads for i in range(threads + 1)]
+        arguments = self.functions, self.data, proposal, self.penalty, population
+        parts = list(zip(limits[:-1], limits[1:], self.work, strict=True))
+        futures = []
+        if self.executor is not None:
+            futures = [
+                self.executor.submit(sampling.sample_blocks, *arguments, first, last, iteration, work)
+                for first, last, work in parts[1:]
+            ]
+            parts = parts[:1]
+        for first, last, work in parts:
+            sampling.sample_blocks(*arguments, first, last, iteration, work)
+        for future in futures:
+            future.result()
+
+    def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
+        """See `Engine.value`."""
+        self.source.u[:] = controls
+        return shooting.simulate(
+            self.scalar, self.scalar_data, self.source, *self.no_gains, 0.0, out, self.penalty, self.rows
+        )
+
+
+class BatchEngine(Engine):
+    """Rollouts by the dynamics themselves, all samples and particles at once; costs and rows in machine code.
+
+    Of random dynamics each plan has several rollouts. Samples draw new random numbers in each iteration; the plans of
+    `value` always meet the same.
+    """
+
+    def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
+        super().__init__(solver, problem, guess)
+        assert isinstance(problem.dynamics, BatchDynamics)
+        self.dynamics, self.risk, self.seed = problem.dynamics, solver.risk, solver.seed
+        self.parameters, self.start = Parameters(problem.layout.unpack(self.scalar_data.parameters)), float(guess.t[0])
+        self.particles = solver.particles if self.dynamics.stochastic else 1
+        self.common = solver.common_random_numbers
+        self.following = np.zeros(problem.nx)
+        self.work = self.make_work(0)
+
+    def prepare(self, population: sampling.Population) -> None:
+        """Make room for the noise."""
+        self.work = self.make_work(population.parameters.shape[1])
+
+    def sample(self, proposal: sampling.Proposal, population: sampling.Population, iteration: int) -> None:
+        """See `Engine.sample`."""
+        n, _, nu = self.shape
+        controls = np.zeros((population.samples, n, nu))
+        sampling.propose_blocks(self.functions, self.data, proposal, population, iteration, controls, self.work)
+        merits = np.empty((self.particles, *population.merits.shape))
+        for particle, states in enumerate(self._roll_out(controls, iteration + 1)):
+            sampling.value_blocks(self.functions, self.data, self.penalty, population, controls, states, self.work)
+            merits[particle] = population.merits
+        population.merits[:] = self.risk.aggregate(merits.reshape(self.particles, -1)).reshape(population.merits.shape)
+
+    def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
+        """The first particle's states, and the mean of the rows over the particles."""
+        out.u[:] = np.clip(controls, self.data.lower, self.data.upper)
+        all_states = self._roll_out(out.u[None], 0)[:, 0]
+        path, end = np.zeros_like(out.path), np.zeros_like(out.end)
+        values = np.empty((2, self.particles, 1))
+        for particle, states in enumerate(all_states):
+            out.x[:] = states
+            values[:, particle, 0] = sampling.value_rollout(
+                self.scalar, self.scalar_data, out, self.penalty, self.rows.cost, self.following
+            )
+            path += out.path
+            end += out.end
+        out.x[:], out.path[:], out.end[:] = all_states[0], path / self.particles, end / self.particles
+        cost, merit = (float(self.risk.aggregate(part)[0]) for part in values)
+        return cost, merit
+
+    def _roll_out(self, controls: Array, stream: int) -> Array:
+        """States (particles, K, N+1, nx) of the plans (K, N, nu)."""
+        count, particles = len(controls), self.particles
+        if self.common and particles > 1:
+            each = [self._simulate(np.repeat(plan[None], particles, axis=0), stream) for plan in controls]
+            return np.ascontiguousarray(np.stack(each, axis=1))
+        together = np.broadcast_to(controls, (particles, *controls.shape)).reshape(-1, *controls.shape[1:])
+        return self._simulate(together, stream).reshape(particles, count, -1, self.shape[1])
+
+    def _simulate(self, controls: Array, stream: int) -> Array:
+        n, nx, _ = self.shape
+        start = np.tile(self.initial_state, (len(controls), 1))
+        generator = np.random.default_rng([self.seed, stream])
+        with np.errstate(all="ignore"):
+            states = self.dynamics.rollout(start, controls, self.start, self.parameters, generator)
+        return np.ascontiguousarray(check_batch(states, (len(controls), n + 1, nx)))
+
+
+def make_engine(
+    solver: SamplingSolver, problem: Problem, guess: Trajectory, population_size: int, parameters: int
+) -> tuple[Engine, sampling.Population]:
+    """The engine for the problem's kind of dynamics, and room for its samples."""
+    kind = BatchEngine if isinstance(problem.dynamics, BatchDynamics) else CompiledEngine
+    engine = kind(solver, problem, guess)
+    population = sampling.make_population(population_size, parameters, engine.lanes)
+    engine.prepare(population)
+    return engine, population
+
+
+def sampling_data(problem: Problem, data: shooting.Data, seed: int) -> sampling.Data:
+    """The numbers that sampling kernels need."""
+    return sampling.Data(
+        problem.initial_values,
+        data.times,
+        data.end_time,
+        data.parameters,
+        data.lower,
+        data.upper,
+        np.stack([data.path_lower, data.path_upper]),
+        np.stack([data.end_lower, data.end_upper]),
+        np.uint64(seed),
+    )

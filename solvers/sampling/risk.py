@@ -1,0 +1,101 @@
+"""Measures of risk: one number for the merits of a plan's particles.
+
+Each is a mean that leans towards bad outcomes; for equal merits all of them are that merit. A particle that is not
+finite has merit infinity, and makes the sample's merit infinite under every measure.
+
+References: Rockafellar, Uryasev, Optimization of Conditional Value-at-Risk, 2000; Howard, Matheson, Risk-Sensitive
+Markov Decision Processes, 1972.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.errors import InvalidProblem
+from trajopt.validation import check_positive
+
+Array = NDArray[np.float64]
+
+
+class Risk(ABC):
+    """What the merits of several rollouts of one plan are worth together."""
+
+    @abstractmethod
+    def aggregate(self, merits: Array) -> Array:
+        """(K,) numbers for the merits (P, K) of P particles of K plans."""
+
+
+@final
+@dataclass(frozen=True)
+class Mean(Risk):
+    """The mean over the particles."""
+
+    def aggregate(self, merits: Array) -> Array:
+        """See `Risk.aggregate`."""
+        return merits.mean(axis=0)
+
+
+@final
+@dataclass(frozen=True)
+class Worst(Risk):
+    """The worst particle."""
+
+    def aggregate(self, merits: Array) -> Array:
+        """See `Risk.aggregate`."""
+        return merits.max(axis=0)
+
+
+@final
+@dataclass(frozen=True)
+class CVaR(Risk):
+    """Conditional value at risk: the mean over the worst share of the particles.
+
+    Parameters
+    ----------
+    level
+        That share, from 0 (the worst particle) to 1 (the mean). A particle on the edge counts in part, so that the
+        measure is continuous in the level.
+    """
+
+    level: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.level, float | int) and 0.0 <= self.level <= 1.0):
+            raise InvalidProblem(f"level={self.level!r} was given, but a number from 0 to 1 was expected; correct it.")
+
+    def aggregate(self, merits: Array) -> Array:
+        """See `Risk.aggregate`."""
+        count = max(1.0, self.level * len(merits))
+        worst = np.sort(merits, axis=0)[::-1][: math.ceil(count)]
+        shares = np.minimum(1.0, count - np.arange(len(worst))) / count
+        return shares @ worst
+
+
+@final
+@dataclass(frozen=True)
+class Exponential(Risk):
+    """The certainty equivalent log(mean(exp(rate S))) / rate: mean plus rate / 2 times variance, to second order.
+
+    Parameters
+    ----------
+    rate
+        Positive, in one over the unit of the cost.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        check_positive(self.rate, "rate")
+
+    def aggregate(self, merits: Array) -> Array:
+        """See `Risk.aggregate`; shifted by the worst merit, so that nothing overflows."""
+        worst = merits.max(axis=0)
+        finite = np.where(np.isfinite(worst), worst, 0.0)
+        with np.errstate(over="ignore"):
+            return finite + np.log(np.exp(self.rate * (merits - finite)).mean(axis=0)) / self.rate
