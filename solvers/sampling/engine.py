@@ -1,4 +1,4 @@
-"""Engines: what draws and values samples. Compiled rollouts for traced problems, whole batches for black boxes."""
+"""Engines: what draws and values samples: compiled rollouts, on the processor or a GPU, or batches of a black box."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.batch_dynamics import BatchDynamics, check_batch
+from trajopt.errors import UnsupportedProblem
 from trajopt.problem import Problem
 from trajopt.solvers.kernels import sampling, shooting
 from trajopt.symbolic import Parameters
@@ -20,6 +21,7 @@ from trajopt.trajectory import Trajectory
 from trajopt.transcription.stages import compile_stages
 
 if TYPE_CHECKING:
+    from trajopt.solvers.cuda_rollouts import CudaRollouts
     from trajopt.solvers.sampling.solver import SamplingSolver
 
 Array = NDArray[np.float64]
@@ -73,15 +75,29 @@ class Engine(ABC):
         """Simulate one plan, controls (N, nu), into ``out``; returns cost and merit, infinite if not finite."""
 
 
-class CompiledEngine(Engine):
-    """Rollouts in machine code, over vector lanes and threads."""
+class TracedEngine(Engine):
+    """What engines of traced problems share: single plans are simulated by the processor."""
 
     def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
         super().__init__(solver, problem, guess)
         n, nx, nu = self.shape
-        self.threads = solver.threads
         self.source = self.make_plan()
         self.no_gains = np.zeros((n, nu)), np.zeros((n, nu, nx))
+
+    def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
+        """See `Engine.value`."""
+        self.source.u[:] = controls
+        return shooting.simulate(
+            self.scalar, self.scalar_data, self.source, *self.no_gains, 0.0, out, self.penalty, self.rows
+        )
+
+
+class CompiledEngine(TracedEngine):
+    """Rollouts in machine code, over vector lanes and threads."""
+
+    def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
+        super().__init__(solver, problem, guess)
+        self.threads = solver.threads
         self.work: list[sampling.Work] = []
         self.executor: Executor | None = None
 
@@ -118,12 +134,39 @@ class CompiledEngine(Engine):
         for future in futures:
             future.result()
 
-    def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
-        """See `Engine.value`."""
-        self.source.u[:] = controls
-        return shooting.simulate(
-            self.scalar, self.scalar_data, self.source, *self.no_gains, 0.0, out, self.penalty, self.rows
-        )
+
+class CudaEngine(TracedEngine):
+    """Rollouts on a GPU; the samples come to the host, where every update can read them."""
+
+    def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
+        from trajopt.lowering.cuda import check_device  # noqa: PLC0415 - CUDA loads where it is asked for
+
+        check_device()
+        super().__init__(solver, problem, guess)
+        self.problem, self.stages = problem, compile_stages(problem, solver.integrator, second_order=None)
+        self.sessions: dict[tuple[int, int], CudaRollouts] = {}
+
+    def prepare(self, population: sampling.Population) -> None:
+        """Sessions are opened when they are needed, one for each number of samples and of given plans."""
+
+    def sample(self, proposal: sampling.Proposal, population: sampling.Population, iteration: int) -> None:
+        """See `Engine.sample`."""
+        from trajopt.solvers.cuda_rollouts import CudaRollouts  # noqa: PLC0415 - as above
+
+        shaping = proposal.filter if proposal.filter.size > 0 else None
+        key = population.samples, len(proposal.given)
+        if key not in self.sessions:
+            self.sessions[key] = CudaRollouts(
+                self.problem, self.stages, self.data, key[0],
+                basis=proposal.basis if proposal.basis.size > 0 else None, noise_filter=shaping, given=key[1],
+                bounds=(proposal.lower, proposal.upper),
+            )  # fmt: skip
+        rollouts = self.sessions[key]
+        rollouts.write_penalty(self.penalty)
+        rollouts.write_proposal(proposal.mean, proposal.deviation, shaping)
+        rollouts.write_given(proposal.given)
+        rollouts.sample(iteration)
+        rollouts.read_population(population.parameters, population.merits)
 
 
 class BatchEngine(Engine):
@@ -197,7 +240,13 @@ def make_engine(
     solver: SamplingSolver, problem: Problem, guess: Trajectory, population_size: int, parameters: int
 ) -> tuple[Engine, sampling.Population]:
     """The engine for the problem's kind of dynamics, and room for its samples."""
-    kind = BatchEngine if isinstance(problem.dynamics, BatchDynamics) else CompiledEngine
+    batch, kinds = isinstance(problem.dynamics, BatchDynamics), {"cpu": CompiledEngine, "cuda": CudaEngine}
+    if batch and solver.device != "cpu":
+        raise UnsupportedProblem(
+            f"device={solver.device!r} was given, but black-box dynamics step their batches themselves; "
+            'give device="cpu", or dynamics that can be traced.'
+        )
+    kind = BatchEngine if batch else kinds[solver.device]
     engine = kind(solver, problem, guess)
     population = sampling.make_population(population_size, parameters, engine.lanes)
     engine.prepare(population)

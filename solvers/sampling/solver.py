@@ -83,6 +83,8 @@ class SamplingSolver(Solver):
         Whole number from 0 to 2^64 - 1.
     threads
         Threads that simulate; None: as many as there are processors and work for.
+    device
+        "cpu", or "cuda" for rollouts on an NVIDIA GPU, with the same random numbers (`trajopt.lowering.cuda`).
     """
 
     samples: int = 1024
@@ -105,6 +107,7 @@ class SamplingSolver(Solver):
     integrator: str = "rk4"
     seed: int = 0
     threads: int | None = None
+    device: str = "cpu"
 
     handles: ClassVar[frozenset[Feature]] = SIMULATION | {Feature.BLACK_BOX, Feature.STOCHASTIC}
     reach: ClassVar[float] = 0.125
@@ -127,6 +130,9 @@ class SamplingSolver(Solver):
         check("penalty_growth", self.penalty_growth, "a number above 1", 1.0 < self.penalty_growth < math.inf)
         check("noise_exponent", self.noise_exponent, "a number from 0 up", 0.0 <= self.noise_exponent < math.inf)
         check("risk", self.risk, "a Risk such as CVaR(0.1)", isinstance(self.risk, Risk))
+        check("device", self.device, '"cpu" or "cuda"', self.device in ("cpu", "cuda"))
+        host = self.device == "cpu" or not self.quasi_random
+        check("quasi_random", self.quasi_random, 'pseudo-random noise beside device="cuda"', host)
         check("order", self.order, "0, 1 or 3", self.order in (0, 1, 3))
         check("knots", knots, "a whole number of at least 2, or None", knots is None or is_whole(knots, 2))
         alone = not (self.increments and knots is not None)

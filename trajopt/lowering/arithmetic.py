@@ -8,7 +8,9 @@ zeros survive.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 
 @dataclass(slots=True)
@@ -29,12 +31,15 @@ class Body:
         return name
 
 
-class Value:
+A = TypeVar("A", bound="ScalarArithmetic")
+
+
+class Value(Generic[A]):
     """A number, a truth value or an integer pattern in the function being written; operators append instructions."""
 
     __slots__ = ("arithmetic", "text")
 
-    def __init__(self, arithmetic: Arithmetic, text: str) -> None:
+    def __init__(self, arithmetic: A, text: str) -> None:
         self.arithmetic = arithmetic
         self.text = text
 
@@ -63,8 +68,51 @@ class Value:
         return self.arithmetic.binary("fdiv", other, self)
 
     def __neg__(self) -> Value:
-        arithmetic = self.arithmetic
-        return arithmetic.define(f"fneg contract {arithmetic.type} {self.text}")
+        return self.arithmetic.negate(self)
+
+
+class ScalarArithmetic(ABC):
+    """What a target must be able to write for `operations` to write every operation.
+
+    Arguments are `Value` objects or Python floats; comparisons return truth values for `select`. Names of instructions
+    and predicates are LLVM's.
+    """
+
+    @abstractmethod
+    def constant(self, value: float) -> Value:
+        """Return a constant."""
+
+    @abstractmethod
+    def binary(self, instruction: str, a: Value | float, b: Value | float) -> Value:
+        """fadd, fsub, fmul or fdiv."""
+
+    @abstractmethod
+    def negate(self, a: Value) -> Value:
+        """Return the number with the other sign."""
+
+    @abstractmethod
+    def compare(self, predicate: str, a: Value | float, b: Value | float) -> Value:
+        """LLVM's ordered (oeq, olt, ole, ogt, oge) or unordered (une) comparison."""
+
+    @abstractmethod
+    def select(self, condition: Value, yes: Value | float, no: Value | float) -> Value:
+        """Return ``yes`` where the condition holds, else ``no``."""
+
+    @abstractmethod
+    def truth(self, operation: str, a: Value, b: Value) -> Value:
+        """``and`` or ``or`` of two truth values."""
+
+    @abstractmethod
+    def invert(self, a: Value) -> Value:
+        """Return the opposite truth value."""
+
+    @abstractmethod
+    def intrinsic(self, name: str, *operands: Value | float) -> Value:
+        """sqrt, fabs, floor, ceil, copysign, minimum or maximum; the last two keep a NaN."""
+
+    @abstractmethod
+    def library(self, name: str, *operands: Value) -> Value:
+        """Call a function of the C mathematical library."""
 
 
 def hexadecimal(value: float) -> str:
@@ -72,11 +120,8 @@ def hexadecimal(value: float) -> str:
     return "0x" + struct.pack(">d", value).hex().upper()
 
 
-class Arithmetic:
-    """Operations on ``double`` (lanes = 1) or ``<lanes x double>``.
-
-    Arguments are `Value` objects or Python floats; comparisons return truth values for `select`.
-    """
+class Arithmetic(ScalarArithmetic):
+    """LLVM instructions on ``double`` (lanes = 1) or ``<lanes x double>``."""
 
     def __init__(self, body: Body, lanes: int) -> None:
         self.body = body
@@ -112,6 +157,10 @@ class Arithmetic:
     def binary(self, instruction: str, a: Value | float, b: Value | float) -> Value:
         """fadd, fsub, fmul or fdiv."""
         return self.define(f"{instruction} contract {self.type} {self.text(a)}, {self.text(b)}")
+
+    def negate(self, a: Value) -> Value:
+        """Return the number with the other sign."""
+        return self.define(f"fneg contract {self.type} {a.text}")
 
     def compare(self, predicate: str, a: Value | float, b: Value | float) -> Value:
         """LLVM's ordered (oeq, olt, ole, ogt, oge) or unordered (une) comparison."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from trajopt.lowering.arithmetic import Arithmetic, Value
+from trajopt.lowering.arithmetic import Arithmetic, ScalarArithmetic, Value
 
 # Adding 1.5 * 2^52 rounds to the nearest integer and leaves that integer in the low bits of the sum.
 _ROUND = 1.5 * 2.0**52
@@ -186,7 +186,7 @@ def general_power(m: Arithmetic, x: Value, exponent: float, out_of_range: OutOfR
     return exponential(m, product)
 
 
-def short_power(m: Arithmetic, x: Value, exponent: float) -> Value | None:
+def short_power(m: ScalarArithmetic, x: Value, exponent: float) -> Value | None:
     """x^c by multiplications and a root for whole and half c up to `LARGEST_CHAIN`, else None."""
     size = abs(exponent)
     if size > LARGEST_CHAIN or size * 2.0 != math.floor(size * 2.0):

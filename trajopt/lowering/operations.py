@@ -1,4 +1,4 @@
-"""Each of CasADi's scalar operations, as LLVM instructions.
+"""Each of CasADi's scalar operations, as instructions of a target (`ScalarArithmetic`): LLVM, or Python source.
 
 They mean what CasADi's own evaluation gives them, but for FMIN and FMAX, which are NumPy's minimum and maximum here: a
 NaN stays a NaN. C's fmin would let a clipped state hide that a rollout diverged.
@@ -7,11 +7,11 @@ NaN stays a NaN. C's fmin would let a clipped state hide that a rollout diverged
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol
 
 from trajopt.errors import TrajoptError
 from trajopt.lowering import elementary
-from trajopt.lowering.arithmetic import Arithmetic, Value
+from trajopt.lowering.arithmetic import A, Arithmetic, ScalarArithmetic, Value
 
 # Operations that are one function of C's mathematical library.
 LIBRARY_NAMES = {
@@ -60,7 +60,7 @@ class ElementaryFunctions(Protocol):
 class LibraryFunctions:
     """The C library: correctly rounded or nearly so, one number at a time."""
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    def __init__(self, arithmetic: ScalarArithmetic) -> None:
         self._arithmetic = arithmetic
 
     def call(self, name: str, operands: tuple[Value, ...]) -> Value:
@@ -107,10 +107,10 @@ class PolynomialFunctions:
         return self._rotations[angle.text]
 
 
-class OperationWriter:
+class OperationWriter(Generic[A]):
     """Writes operations of one type (one number, or a vector of lanes) into a function body."""
 
-    def __init__(self, arithmetic: Arithmetic, functions: ElementaryFunctions) -> None:
+    def __init__(self, arithmetic: A, functions: ElementaryFunctions) -> None:
         self.arithmetic = arithmetic
         self._functions = functions
         self._truths: dict[str, Value] = {}
