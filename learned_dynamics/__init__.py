@@ -1,1 +1,46 @@
-"""Models that are dynamics, and the agents that use them."""
+"""Models that are dynamics: a user's network, models fitted to data, and physical parameters fitted to data.
+
+Those that need PyTorch are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from trajopt.learned_dynamics.data import transitions
+from trajopt.learned_dynamics.extras import require_torch
+from trajopt.learned_dynamics.gaussian_process import GaussianProcess
+from trajopt.learned_dynamics.identification import Identification, system_identification
+from trajopt.learned_dynamics.linear import Linear
+from trajopt.learned_dynamics.model import LearnedDynamics, Score
+from trajopt.learned_dynamics.neighbours import Kernel, NearestNeighbours
+
+if TYPE_CHECKING:
+    from trajopt.learned_dynamics.ensemble import ProbabilisticEnsemble
+    from trajopt.learned_dynamics.network import NeuralNetwork
+    from trajopt.learned_dynamics.torch_dynamics import TorchDynamics
+
+_NEED_TORCH = {"NeuralNetwork": "network", "ProbabilisticEnsemble": "ensemble", "TorchDynamics": "torch_dynamics"}
+
+__all__ = [
+    "GaussianProcess",
+    "Identification",
+    "Kernel",
+    "LearnedDynamics",
+    "Linear",
+    "NearestNeighbours",
+    "NeuralNetwork",
+    "ProbabilisticEnsemble",
+    "Score",
+    "TorchDynamics",
+    "system_identification",
+    "transitions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_torch(name)
+    return getattr(import_module(f"trajopt.learned_dynamics.{_NEED_TORCH[name]}"), name)
