@@ -108,7 +108,14 @@ def test_shooting_goes_on_from_multipliers():
 
 @pytest.mark.parametrize(
     "solver",
-    [DDP(), Collocation(), Collocation(scheme="radau"), MultipleShooting(), SingleShooting(), Chain(MPPI(samples=64), ILQR())],
+    [
+        DDP(),
+        Collocation(),
+        Collocation(scheme="radau"),
+        MultipleShooting(),
+        SingleShooting(),
+        Chain(MPPI(samples=64), ILQR()),
+    ],
     ids=str,
 )
 def test_any_solver_closes_the_same_loop(solver):
