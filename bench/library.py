@@ -38,6 +38,9 @@ second, multiple shooting with held controls."""
 SLOW = frozenset({"car-escape", *(name for name in problems.names() if problems.extra(name) == "robots")})
 """Half a minute and more, on solving or on compiling: only with ``--all``, or by name."""
 
+SIMULATED = frozenset(name for name in problems.names() if "black-box" in problems.reference(name).tags)
+"""Problems whose dynamics are a simulator: the solvers of the table need expressions."""
+
 LONGEST = 60.0
 """Seconds after which a solve is stopped."""
 
@@ -91,8 +94,9 @@ LARGE = (
 
 
 def cases(names: Sequence[str] = (), *, everything: bool = False) -> list[Case]:
-    """Return the cases by those names; without names the whole library, sorted, the slow and large ones on request."""
-    chosen = names or [name for name in problems.names() if everything or name not in SLOW]
+    """Return the cases by those names; without names all but the simulated, sorted, slow and large ones on request."""
+    traced = [name for name in problems.names() if name not in SIMULATED]
+    chosen = names or [name for name in traced if everything or name not in SLOW]
     found = [Case(Instance(name, name), problems.reference(name)) for name in chosen]
     large_ones = LARGE if everything and not names else ()
     return sorted([*found, *large_ones], key=lambda case: case.instance.title)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "extra", "load", "names", "reference"]
 
-_SUPPORT = frozenset({"arm_reach", "drawing", "parameter_fit", "reference"})
+_SUPPORT = frozenset({"arm_reach", "drawing", "gymnasium_models", "parameter_fit", "reference"})
 """Files of this folder that hold no problem."""
 
 

@@ -27,6 +27,7 @@ TAGS = {
     "free-parameters": "numbers that do not depend on time are chosen",
     "integral-constraint": "an integral is prescribed",
     "boundary-constraint": "both ends are tied together",
+    "black-box": "the dynamics are simulated, not traced",
     "discrete": "the dynamics are a difference equation",
     "stiff": "boundary layers or time constants far shorter than the horizon",
     "obstacle": "a nonconvex set is forbidden, so that local minima exist",
@@ -120,7 +121,8 @@ class Entry:
     reference
         What is known for the default settings.
     extra
-        The extra of trajopt that the problem needs, such as "robots"; None where the core is enough.
+        The extra of trajopt that the problem needs, such as "robots", or several, as in "gym,mujoco"; None where the
+        core is enough.
     """
 
     name: str

@@ -30,6 +30,7 @@ from trajopt.mpc import MPC
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.multi_phase_solution import MultiPhaseSolution
 from trajopt.problem import Problem
+from trajopt.simulators import GymnasiumDynamics, MuJoCoDynamics, to_gymnasium
 from trajopt.solution import Solution
 from trajopt.solve import solve
 from trajopt.status import Status
@@ -48,11 +49,13 @@ __all__ = [
     "ContinuousDynamics",
     "DiscreteDynamics",
     "Free",
+    "GymnasiumDynamics",
     "Horizon",
     "IntegralConstraint",
     "InvalidProblem",
     "Link",
     "MissingExtra",
+    "MuJoCoDynamics",
     "MultiPhaseProblem",
     "MultiPhaseSolution",
     "NotDifferentiable",
@@ -71,5 +74,6 @@ __all__ = [
     "compare",
     "solve",
     "solve_batch",
+    "to_gymnasium",
     "torch_layer",
 ]

@@ -21,7 +21,7 @@ from trajopt.signature import BATCH, UserFunction
 
 Array = NDArray[np.float64]
 
-_DIFFERENCE = float(np.cbrt(np.finfo(float).eps))
+DIFFERENCE = float(np.cbrt(np.finfo(float).eps))
 """Step of central differences, relative to max(1, |x|): it balances truncation, step^2, with rounding, eps / step."""
 
 
@@ -90,7 +90,7 @@ class BatchDynamics(Dynamics, ABC):
             )
         z = np.concatenate([x, u], axis=1)
         count, size = z.shape
-        steps = _DIFFERENCE * np.maximum(1.0, np.abs(z))
+        steps = DIFFERENCE * np.maximum(1.0, np.abs(z))
         shifts = steps[:, None, :] * np.eye(size)
         points = np.concatenate([z[:, None] + shifts, z[:, None] - shifts]).reshape(-1, size)
         generator = np.random.default_rng(0)
