@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.batch_dynamics import BatchDynamics
-from trajopt.errors import UnsupportedProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import Outcome
@@ -104,19 +103,9 @@ class BatchRun:
         With `BatchDynamics` that are not random.
     guess
         Its controls are where the solve starts.
-
-    Raises
-    ------
-    UnsupportedProblem
-        When the problem has constraints beside control bounds, or random dynamics.
     """
 
     def __init__(self, solver: ILQR, problem: Problem, guess: Trajectory) -> None:
-        for feature in sorted(problem.features - HANDLED):
-            raise UnsupportedProblem(
-                f"ILQR was given black-box dynamics together with {feature}, but only control bounds were expected "
-                "beside them; move the constraint into the cost, or use a sampling planner."
-            )
         assert isinstance(problem.dynamics, BatchDynamics)
         self.solver, self.problem, self.dynamics = solver, problem, problem.dynamics
         steps, nx, nu = problem.horizon.steps, problem.nx, problem.nu

@@ -72,6 +72,10 @@ class Chain(Solver):
         """What the last stage handles."""
         return self.solvers[-1].handles
 
+    def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
+        """What the last stage does not handle."""
+        return self.solvers[-1].missing(features)
+
     def __str__(self) -> str:
         """The stages with those of their settings that are not the defaults."""
         return f"Chain({', '.join(map(str, self.solvers))})"
@@ -166,6 +170,10 @@ class MultiStart(Solver):
     def handles(self) -> frozenset[Feature]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the solver handles."""
         return self.inner.handles
+
+    def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
+        """What the solver does not handle."""
+        return self.inner.missing(features)
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Run all starts."""
@@ -316,7 +324,7 @@ def _refuse(solver: Solver, problem: Problem) -> None:
             _refuse(stage, problem)
     elif isinstance(solver, MultiStart):
         _refuse(solver.inner, problem)
-    missing = problem.features - solver.handles
+    missing = solver.missing(problem.features)
     if missing:
         raise UnsupportedProblem(
             f"a stage, {solver}, was given a problem with {', '.join(sorted(missing))}, which it does not handle; "

@@ -36,6 +36,7 @@ from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import SIMULATION, Outcome, Solver
+from trajopt.solvers.batch_ilqr import HANDLED, BatchRun
 from trajopt.solvers.ilqr_run import Run
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.integrators import INTEGRATORS
@@ -114,7 +115,18 @@ class ILQR(DifferentialDynamicProgramming):
 
     __doc__ = f"{__doc__}\n{DifferentialDynamicProgramming.__doc__}"
     second_order: ClassVar[bool] = False
+    handles: ClassVar[frozenset[Feature]] = SIMULATION | {Feature.BLACK_BOX}
     preference: ClassVar[int] = 5
+
+    def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
+        """What is not handled; beside a black box that is all but control bounds."""
+        return features - (HANDLED if Feature.BLACK_BOX in features else self.handles)
+
+    def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
+        """As for DDP; black boxes are linearised and rolled out in batches (`trajopt.solvers.batch_ilqr`)."""
+        if Feature.BLACK_BOX in problem.features:
+            return BatchRun(self, problem, guess).solve(monitor)
+        return super().run(problem, guess, monitor)
 
 
 @final

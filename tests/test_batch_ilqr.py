@@ -12,15 +12,15 @@ from trajopt.guess import make_guess
 from trajopt.monitor import Monitor
 from trajopt.plain import PlainFunctions
 from trajopt.solvers import ILQR, LQR
-from trajopt.solvers.batch_ilqr import BatchCosts, BatchRun
+from trajopt.solvers.batch_ilqr import BatchCosts
 from trajopt.solvers.kernels.batch_sweep import Models
 
 A, B = np.array([[1.0, 0.1], [-0.05, 0.98]]), np.array([[0.0], [0.1]])
 
 
 def run(problem, guess=None, **settings):
-    """Solve without the dispatch of `ILQR`."""
-    return BatchRun(ILQR(**settings), problem, make_guess(problem, guess)).solve(Monitor())
+    """What `ILQR` hands back."""
+    return ILQR(**settings).run(problem, make_guess(problem, guess), Monitor())
 
 
 def swing(x, u, t, p):
@@ -135,16 +135,16 @@ def test_limits_and_trouble():
     [
         (
             pendulum(BLACK.dynamics, constraints=[to.TerminalConstraint([np.pi, None])]),
-            "together with terminal constraints",
+            "terminal constraints",
         ),
-        (pendulum(BLACK.dynamics, constraints=[to.Bounds(state=(-9, 9))]), "together with state bounds"),
+        (pendulum(BLACK.dynamics, constraints=[to.Bounds(state=(-9, 9))]), "state bounds"),
         (
             pendulum(to.BlackBoxDynamics(lambda x, u, rng: x + rng.normal(size=x.shape), nx=2, nu=1)),
-            "together with stochastic dynamics",
+            "stochastic dynamics",
         ),
     ],
 )
 def test_other_constraints_are_refused(problem, told):
     """What the method leaves out is refused by name."""
-    with pytest.raises(to.UnsupportedProblem, match=told):
-        run(problem)
+    with pytest.raises(to.UnsupportedProblem, match=f"ILQR was given a problem with .*{told}"):
+        to.solve(problem, ILQR())

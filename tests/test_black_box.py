@@ -8,8 +8,8 @@ import pytest
 import trajopt as to
 from trajopt.certificate import certify
 from trajopt.problem import Feature
-from trajopt.registry import _all
-from trajopt.solvers import ILQR
+from trajopt.registry import _all, find_solver
+from trajopt.solvers import ILQR, MPPI
 from trajopt.symbolic import Parameters
 
 RNG = np.random.default_rng(0)
@@ -126,3 +126,11 @@ def test_bad_steps(step, told):
     """What a step must not return, or cannot take, is told in a sentence when the problem is made."""
     with pytest.raises(to.InvalidProblem, match=told):
         problem(to.BlackBoxDynamics(step, nx=2, nu=1))
+
+
+def test_auto_takes_who_handles_everything():
+    """iLQR is preferred for a black box under control bounds; with other constraints a sampling solver is."""
+    bounded = problem(BLACK.dynamics, constraints=[to.Bounds(control=(-1, 1))])
+    reaching = problem(BLACK.dynamics, constraints=[to.TerminalConstraint([0.0, None])])
+    assert isinstance(find_solver("auto", bounded), ILQR)
+    assert isinstance(find_solver("auto", reaching), MPPI)

@@ -23,7 +23,7 @@ def solver_names() -> list[str]:
 
 def lacks(solver: Solver, problem: Problem | MultiPhaseProblem) -> list[str]:
     """What a problem has and a solver does not handle, sorted."""
-    missing = [str(feature) for feature in problem.features - solver.handles]
+    missing = [str(feature) for feature in solver.missing(problem.features)]
     joins = isinstance(problem, Problem) or isinstance(solver, MultiPhaseSolver)
     return sorted(missing if joins else [*missing, SEVERAL_PHASES])
 

@@ -124,6 +124,10 @@ class Solver(ABC):
                 changed.append(f"{setting.name}={value!r}")
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
+        """Which of the features of a problem the solver does not handle, at least not all together."""
+        return features - self.handles
+
     @abstractmethod
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``, which lies on the problem's own knots, reporting every iteration to ``monitor``."""
