@@ -257,7 +257,7 @@ def add_rows(values, multipliers, weight, judge, lower, upper, jacobian, weights
                         H[i, j] += weight * slope * jacobian[row, j]
 
 
-@kernel
+@kernel(forceinline=True)  # copying its arguments' descriptors would take longer than the stage
 def expand_stage(s, functions, data, rollout, costate, penalty, expansion, work, second_order):
     """F, g, H of stage ``s``, constraints included; ``costate`` (nx) weighs the curvature of the dynamics."""
     nx, nu = rollout.x.shape[1], rollout.u.shape[1]
