@@ -34,6 +34,7 @@ from trajopt.learned_dynamics.losses import INITIAL_BOUNDS, GaussianLikelihood
 from trajopt.learned_dynamics.model import LearnedDynamics
 from trajopt.learned_dynamics.network import check_shape, in_own_units, jacobians, scale_shapes
 from trajopt.learned_dynamics.training import Epoch, Schedule, train
+from trajopt.validation import check, check_choice, check_whole, is_whole
 
 Propagation = Literal["ts1", "tsinf", "moment_matching", "expectation", "mean_sample"]
 
@@ -307,16 +308,10 @@ class ProbabilisticEnsemble(LearnedDynamics):
 
 
 def _check_members(members: int, elites: int | None, propagation: str) -> None:
-    if int(members) != members or members < 1:
-        raise InvalidProblem(f"members={members} was given, but a whole number >= 1 was expected; correct it.")
-    if elites is not None and not (int(elites) == elites and 1 <= elites <= members):
-        raise InvalidProblem(
-            f"elites={elites} was given, but a whole number from 1 to {members}, the members, was expected; correct it."
-        )
-    if propagation not in _PROPAGATIONS:
-        raise InvalidProblem(
-            f"propagation={propagation!r} was given, but one of {', '.join(_PROPAGATIONS)} was expected; pick one."
-        )
+    check_whole(members, "members", 1)
+    possible = elites is None or (is_whole(elites, 1) and elites <= members)
+    check(elites, "elites", f"a whole number from 1 to {members}, the members, or None", possible)
+    check_choice(propagation, "propagation", _PROPAGATIONS)
 
 
 def _check_head(name: str, values: ArrayLike | None, count: int, *, wanted: bool) -> Array | None:

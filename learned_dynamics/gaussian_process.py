@@ -21,10 +21,10 @@ from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
 from trajopt.dynamics import DiscreteDynamics
-from trajopt.errors import InvalidProblem
 from trajopt.learned_dynamics.data import Array, Scale, Transitions, check_columns
 from trajopt.learned_dynamics.gaussian_moments import Posterior, moments
 from trajopt.learned_dynamics.model import LearnedDynamics
+from trajopt.validation import check_choice, check_whole
 
 _LOG_LENGTHS = (np.log(1e-2), np.log(1e2))
 """Limits of lengths, in deviations of the inputs: shorter ones interpolate noise, longer ones are straight lines."""
@@ -65,12 +65,8 @@ class GaussianProcess(LearnedDynamics):
         propagation: Literal["mean", "sample"] = "mean",
         restarts: int = 1,
     ) -> None:
-        if propagation not in ("mean", "sample"):
-            raise InvalidProblem(
-                f"propagation={propagation!r} was given, but 'mean' or 'sample' was expected; pick one."
-            )
-        if int(restarts) != restarts or restarts < 0:
-            raise InvalidProblem(f"restarts={restarts} was given, but a whole number >= 0 was expected; correct it.")
+        check_choice(propagation, "propagation", ("mean", "sample"))
+        check_whole(restarts, "restarts", 0)
         random = propagation == "sample"
         super().__init__(nx, nu, states, controls, propagation=propagation, restarts=restarts, stochastic=random)
 

@@ -30,6 +30,7 @@ from trajopt.horizon import Free
 from trajopt.learned_dynamics.data import Array
 from trajopt.learned_dynamics.identification_shooting import Model, Segment, Shooting
 from trajopt.problem import Problem
+from trajopt.validation import check, check_whole, is_whole
 
 
 @final
@@ -108,6 +109,8 @@ def system_identification(
     InvalidProblem
         When shapes disagree, a name is unknown, or the data hold fewer numbers than there are unknowns.
     """
+    check(problem, "problem", "a Problem", isinstance(problem, Problem), "make one with Problem(...)")
+    check_whole(substeps, "substeps", 1)
     model = Model.of(problem, free, substeps)
     segments, cuts = _cut(problem, data, segment)
     shooting = Shooting(model, segments)
@@ -127,8 +130,7 @@ def system_identification(
 
 def _cut(problem: Problem, data: Any, length: int | None) -> tuple[list[Segment], list[int]]:
     """All trajectories in segments, and how many there are of each; the last of one may be shorter."""
-    if length is not None and (int(length) != length or length < 1):
-        raise InvalidProblem(f"segment={length} was given, but a whole number >= 1 or None was expected; correct it.")
+    check(length, "segment", "a whole number of at least 1, or None", length is None or is_whole(length, 1))
     segments, counts = [], []
     for number, pair in enumerate(data):
         x, u = (np.asarray(array, dtype=float) for array in pair)

@@ -17,6 +17,7 @@ from trajopt.dynamics import DiscreteDynamics
 from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.learned_dynamics.data import Array, Scale, Transitions
 from trajopt.learned_dynamics.model import LearnedDynamics
+from trajopt.validation import check, is_number, is_whole
 
 
 @final
@@ -49,10 +50,8 @@ class Linear(LearnedDynamics):
         ridge: float = 0.0,
         steps: int | None = None,
     ) -> None:
-        if not ridge >= 0.0 or not np.isfinite(ridge):
-            raise InvalidProblem(f"ridge={ridge} was given, but a number >= 0 was expected; use 0 for none.")
-        if steps is not None and (int(steps) != steps or steps < 1):
-            raise InvalidProblem(f"steps={steps} was given, but a whole number >= 1 or None was expected; correct it.")
+        check(ridge, "ridge", "a number >= 0", is_number(ridge) and ridge >= 0.0, "use 0 for none")
+        check(steps, "steps", "a whole number of at least 1, or None", steps is None or is_whole(steps, 1))
         super().__init__(nx, nu, states, controls, ridge=float(ridge), steps=steps)
 
     def _fit(self, data: Transitions, generator: np.random.Generator, callback: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any, final
 import numpy as np
 from scipy.spatial import cKDTree
 
-from trajopt.errors import InvalidProblem
 from trajopt.learned_dynamics.data import Array, Scale, Transitions
 from trajopt.learned_dynamics.model import LearnedDynamics
+from trajopt.validation import check, check_whole, is_number
 
 _BANDWIDTHS = np.geomspace(0.02, 5.0, 24)
 """Tried for `Kernel`, in deviations of the inputs: from a fiftieth to where all weigh alike, in steps of a quarter."""
@@ -74,10 +74,7 @@ class NearestNeighbours(LearnedDynamics):
         controls: Sequence[str] | None = None,
         neighbours: int = 5,
     ) -> None:
-        if int(neighbours) != neighbours or neighbours < 1:
-            raise InvalidProblem(
-                f"neighbours={neighbours} was given, but a whole number >= 1 was expected; correct it."
-            )
+        check_whole(neighbours, "neighbours", 1)
         super().__init__(nx, nu, states, controls, neighbours=int(neighbours))
 
     def _fit(self, data: Transitions, generator: np.random.Generator, callback: Any) -> dict[str, Any]:
@@ -129,8 +126,8 @@ class Kernel(LearnedDynamics):
         controls: Sequence[str] | None = None,
         bandwidth: float | None = None,
     ) -> None:
-        if bandwidth is not None and not (bandwidth > 0.0 and np.isfinite(bandwidth)):
-            raise InvalidProblem(f"bandwidth={bandwidth} was given, but a number > 0 or None was expected; correct it.")
+        positive = bandwidth is None or (is_number(bandwidth) and bandwidth > 0.0)
+        check(bandwidth, "bandwidth", "a positive number, or None", positive)
         super().__init__(nx, nu, states, controls, bandwidth=bandwidth)
 
     def _fit(self, data: Transitions, generator: np.random.Generator, callback: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from trajopt.dynamics import DiscreteDynamics
-from trajopt.errors import InvalidProblem
 from trajopt.learned_dynamics.batched_network import (
     ACTIVATIONS,
     BatchedNetwork,
@@ -24,6 +23,7 @@ from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import SquaredError
 from trajopt.learned_dynamics.model import LearnedDynamics
 from trajopt.learned_dynamics.training import Schedule, train
+from trajopt.validation import check, check_choice, is_whole
 
 
 @final
@@ -156,12 +156,9 @@ class NeuralNetwork(LearnedDynamics):
 
 def check_shape(hidden: Sequence[int], activation: str) -> None:
     """Refuse widths that are no whole numbers >= 1, and activations that are not known."""
-    if isinstance(hidden, int) or not all(isinstance(width, int | np.integer) and width >= 1 for width in hidden):
-        raise InvalidProblem(f"hidden={hidden!r} was given, but a list of whole numbers >= 1 was expected; correct it.")
-    if activation not in ACTIVATIONS:
-        raise InvalidProblem(
-            f"activation={activation!r} was given, but one of {', '.join(ACTIVATIONS)} was expected; pick one."
-        )
+    widths = isinstance(hidden, Sequence) and all(is_whole(width, 1) for width in hidden)
+    check(hidden, "hidden", "a list of whole numbers >= 1", widths)
+    check_choice(activation, "activation", ACTIVATIONS)
 
 
 def scale_shapes(inputs: int, targets: int) -> dict[str, tuple[int, ...]]:

@@ -22,6 +22,7 @@ from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.learned_dynamics.expression import Affine, Weights, traced_network, weight_parameters
 from trajopt.learned_dynamics.extras import one_thread
 from trajopt.signature import BATCH, UserFunction
+from trajopt.validation import check_choice
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Tanh: "tanh",
@@ -85,10 +86,9 @@ class TorchDynamics(BatchDynamics):
         dtype: Literal["float32", "float64"] | None = None,
     ) -> None:
         super().__init__(nx, nu, states=states, controls=controls)
-        if output not in ("next", "delta"):
-            raise InvalidProblem(f"output={output!r} was given, but 'next' or 'delta' was expected; pick one.")
-        if dtype not in ("float32", "float64", None):
-            raise InvalidProblem(f"dtype={dtype!r} was given, but 'float32' or 'float64' was expected; pick one.")
+        check_choice(output, "output", ("next", "delta"))
+        if dtype is not None:
+            check_choice(dtype, "dtype", ("float32", "float64"))
         own_type, device = torch.float64, torch.device("cpu")
         if isinstance(module, nn.Module):
             module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)

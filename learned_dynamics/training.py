@@ -19,6 +19,7 @@ from trajopt.errors import InvalidProblem
 from trajopt.learned_dynamics.batched_network import BatchedNetwork
 from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import Loss
+from trajopt.validation import check, check_positive, check_whole, is_number
 
 Array = NDArray[np.float32]
 
@@ -58,18 +59,12 @@ class Schedule:
     bootstrap: bool
 
     def __post_init__(self) -> None:
-        whole = {name: getattr(self, name) for name in ("epochs", "patience", "batch")}
-        for name, value in whole.items():
-            if int(value) != value or value < 1:
-                raise InvalidProblem(f"{name}={value} was given, but a whole number >= 1 was expected; correct it.")
-        for name, value, good in (
-            ("learning_rate", self.learning_rate, self.learning_rate > 0.0),
-            ("weight_decay", self.weight_decay, self.weight_decay >= 0.0),
-            ("holdout", self.holdout, 0.0 <= self.holdout < 1.0),
-        ):
-            if not (good and np.isfinite(value)):
-                expected = {"holdout": "a share from 0 to below 1"}.get(name, "a number >= 0")
-                raise InvalidProblem(f"{name}={value} was given, but {expected} was expected; correct it.")
+        for name in ("epochs", "patience", "batch"):
+            check_whole(getattr(self, name), name, 1)
+        check_positive(self.learning_rate, "learning_rate")
+        decay, share = self.weight_decay, self.holdout
+        check(decay, "weight_decay", "a number >= 0", is_number(decay) and decay >= 0.0)
+        check(share, "holdout", "a share from 0 to below 1", is_number(share) and 0.0 <= share < 1.0)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from trajopt.solvers.sampling.solver import SamplingSolver, check, is_whole
+from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import EliteUpdate
+from trajopt.validation import check, check_choice, is_number, is_whole
 
 
 @final
@@ -47,10 +48,11 @@ class CEM(SamplingSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_elites(self.elites, self.samples)
-        check("momentum", self.momentum, "a number from 0 to below 1", 0.0 <= self.momentum < 1.0)
-        check("covariance", self.covariance, "'diagonal' or 'full'", self.covariance in ("diagonal", "full"))
+        check_momentum(self.momentum)
+        check_choice(self.covariance, "covariance", ("diagonal", "full"))
         possible = self.covariance == "diagonal" or self.noise_exponent == 0.0
-        check("noise_exponent", self.noise_exponent, "0 beside a full covariance, which colours noise itself", possible)
+        expected = "0 beside a full covariance, which colours noise itself"
+        check(self.noise_exponent, "noise_exponent", expected, possible)
 
     @property
     def full_covariance(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -66,4 +68,9 @@ class CEM(SamplingSolver):
 def check_elites(elites: int | None, samples: int) -> None:
     """Refuse a number of elites that cannot be."""
     valid = elites is None or (is_whole(elites, 2) and elites <= samples)
-    check("elites", elites, "a whole number from 2 to the samples", valid)
+    check(elites, "elites", "a whole number from 2 to the samples", valid)
+
+
+def check_momentum(momentum: float) -> None:
+    """Refuse a share of the old mean that cannot be."""
+    check(momentum, "momentum", "a number from 0 to below 1", is_number(momentum) and 0.0 <= momentum < 1.0)

@@ -28,6 +28,7 @@ from trajopt.solvers.perturbation import perturb
 from trajopt.status import Status
 from trajopt.threads import read_threads, run_in_order
 from trajopt.trajectory import Trajectory
+from trajopt.validation import check_positive, check_whole
 
 _FEASIBLE = 1e-6
 """Violations below it do not tell answers apart: it is what solvers allow by default."""
@@ -141,14 +142,9 @@ class MultiStart(Solver):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solver", _read_solver("MultiStart", self.solver))
-        for name, least in (("starts", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidProblem(
-                    f"{name}={value!r} was given, but a whole number of at least {least} was expected; correct it."
-                )
-        if not (isinstance(self.spread, float | int) and math.isfinite(self.spread) and self.spread > 0.0):
-            raise InvalidProblem(f"spread={self.spread!r} was given, but a positive number was expected; try 0.5.")
+        check_whole(self.starts, "starts", 1)
+        check_whole(self.seed, "seed", 0)
+        check_positive(self.spread, "spread")
         read_threads(self.threads, self.starts)
 
     def __str__(self) -> str:

@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.solvers.kernels.sampling import Functions, Population, Proposal
-from trajopt.solvers.sampling.solver import SamplingSolver, check
+from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import Update, best_samples, plans_of
+from trajopt.validation import check, check_whole
 
 Array = NDArray[np.float64]
 
@@ -45,8 +46,8 @@ class CMAES(SamplingSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         white = self.noise_exponent == 0.0
-        check("noise_exponent", self.noise_exponent, "0, because the covariance colours noise itself", white)
-        check("samples", self.samples, "a whole number of at least 4", self.samples >= 4)
+        check(self.noise_exponent, "noise_exponent", "0, because the covariance colours noise itself", white)
+        check_whole(self.samples, "samples", 4)
 
     def make_update(self) -> Update:
         """See `SamplingSolver.make_update`."""

@@ -34,11 +34,12 @@ from trajopt.monitor import Monitor
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.solver import MultiPhaseOutcome, Outcome
-from trajopt.solvers.direct import check_count, check_positive_number, read_outcome
+from trajopt.solvers.direct import read_outcome
 from trajopt.solvers.joint import JointDirectMethod
 from trajopt.solvers.mesh_refinement import solve_with_refinement
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.collocation_schemes import Scheme, find_scheme
+from trajopt.validation import check_positive, check_whole
 
 
 @final
@@ -82,9 +83,9 @@ class Collocation(JointDirectMethod):
         super().__post_init__()
         self.interval_scheme()
         if self.mesh_tolerance is not None:
-            check_positive_number("Collocation", "mesh_tolerance", self.mesh_tolerance)
-        check_count("Collocation", "mesh_rounds", self.mesh_rounds, 0)
-        check_count("Collocation", "mesh_points", self.mesh_points, 1)
+            check_positive(self.mesh_tolerance, "mesh_tolerance")
+        check_whole(self.mesh_rounds, "mesh_rounds", 0)
+        check_whole(self.mesh_points, "mesh_points", 1)
 
     def interval_scheme(self) -> Scheme:
         """Return the table of the scheme."""

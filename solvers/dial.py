@@ -16,7 +16,6 @@ schedule in hydrax's form; tau from the paper's settings.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import final
 
@@ -24,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.solvers.kernels.sampling import Proposal
-from trajopt.solvers.sampling.solver import SamplingSolver, check, check_whole
+from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import Generation, SoftmaxUpdate, Update
+from trajopt.validation import check_positive, check_whole
 
 Array = NDArray[np.float64]
 
@@ -52,9 +52,9 @@ class DIAL(SamplingSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(self, "annealing", 1)
+        check_whole(self.annealing, "annealing", 1)
         for name in ("temperature", "iteration_factor", "knot_factor"):
-            check(name, getattr(self, name), "a positive number", 0.0 < getattr(self, name) < math.inf)
+            check_positive(getattr(self, name), name)
 
     def make_update(self) -> Update:
         """See `SamplingSolver.make_update`."""

@@ -5,7 +5,6 @@ Direct: first discretise, then optimise. The methods differ in what they make of
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,24 +26,7 @@ from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.interval import IntervalScheme
 from trajopt.transcription.multipliers import read_multipliers
 from trajopt.transcription.nlp import Instance
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def check_positive_number(owner: str, name: str, value: object) -> None:
-    """Refuse a setting that is no positive finite number."""
-    if not (_is_number(value) and value > 0.0):  # type: ignore[operator]
-        raise InvalidProblem(f"{owner} got {name}={value!r}, but a positive number was expected; try 1e-8.")
-
-
-def check_count(owner: str, name: str, value: object, least: int) -> None:
-    """Refuse a setting that is no whole number of at least ``least``."""
-    if not _is_number(value) or float(value) % 1.0 or float(value) < least:  # type: ignore[arg-type]
-        raise InvalidProblem(
-            f"{owner} got {name}={value!r}, but a whole number of at least {least} was expected; correct it."
-        )
+from trajopt.validation import check, check_choice, check_positive, check_whole
 
 
 @dataclass(frozen=True)
@@ -83,15 +65,13 @@ class DirectMethod(Solver, ABC):
     handles: ClassVar[frozenset[Feature]] = TRACED
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
         find_plugin(self.nlp)
-        check_positive_number(name, "tolerance", self.tolerance)
-        check_count(name, "iterations", self.iterations, 0)
-        if self.scaling not in ("auto", None):
-            raise InvalidProblem(f"{name} got scaling={self.scaling!r}, but 'auto' or None was expected; correct it.")
+        check_positive(self.tolerance, "tolerance")
+        check_whole(self.iterations, "iterations", 0)
+        check(self.scaling, "scaling", "'auto' or None", self.scaling is None or self.scaling == "auto")
         if not isinstance(self.options, Mapping) or not all(isinstance(key, str) for key in self.options):
             raise InvalidProblem(
-                f"{name} got options={self.options!r}, but a dictionary of names and values was expected; write for "
+                f"options={self.options!r} was given, but a dictionary of names and values was expected; write for "
                 'example {"mu_strategy": "adaptive"}.'
             )
 
@@ -111,7 +91,7 @@ class DirectMethod(Solver, ABC):
             monitor,
             find_plugin(self.nlp),
             tolerance=self.tolerance,
-            iterations=int(self.iterations),
+            iterations=self.iterations,
             options=options | dict(self.options),
         )
 
@@ -140,17 +120,12 @@ class ShootingMethod(DirectMethod, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name = type(self).__name__
-        if self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"{name} got integrator={self.integrator!r}, but one of {', '.join(INTEGRATORS)} was expected; "
-                "pick one."
-            )
-        check_count(name, "substeps", self.substeps, 1)
+        check_choice(self.integrator, "integrator", INTEGRATORS)
+        check_whole(self.substeps, "substeps", 1)
 
     def interval_scheme(self) -> HeldSteps:
         """Return the steps of an interval."""
-        return HeldSteps(INTEGRATORS[self.integrator], int(self.substeps))
+        return HeldSteps(INTEGRATORS[self.integrator], self.substeps)
 
 
 def read_outcome(

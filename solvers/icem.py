@@ -20,9 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from trajopt.solvers.cem import check_elites
-from trajopt.solvers.sampling.solver import SamplingSolver, check
+from trajopt.solvers.cem import check_elites, check_momentum
+from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import EliteUpdate
+from trajopt.validation import check, is_number
 
 
 @final
@@ -54,9 +55,10 @@ class ICEM(SamplingSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_elites(self.elites, self.samples)
-        check("momentum", self.momentum, "a number from 0 to below 1", 0.0 <= self.momentum < 1.0)
-        check("reuse", self.reuse, "a number from 0 to 1", 0.0 <= self.reuse <= 1.0)
-        check("decay", self.decay, "a number of at least 1", 1.0 <= self.decay < float("inf"))
+        check_momentum(self.momentum)
+        reuse, decay = self.reuse, self.decay
+        check(reuse, "reuse", "a number from 0 to 1", is_number(reuse) and 0.0 <= reuse <= 1.0)
+        check(decay, "decay", "a number of at least 1", is_number(decay) and decay >= 1.0)
 
     def make_update(self) -> EliteUpdate:
         """See `SamplingSolver.make_update`."""

@@ -32,7 +32,6 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import SIMULATION, Outcome, Solver
@@ -41,7 +40,7 @@ from trajopt.solvers.ilqr_run import Run
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import compile_stages
-from trajopt.validation import check_positive
+from trajopt.validation import check, check_choice, check_positive, check_whole, is_number
 
 
 @dataclass(frozen=True)
@@ -87,20 +86,14 @@ class DifferentialDynamicProgramming(Solver, ABC):
     second_order: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.integrator, str) or self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; pick one."
-            )
+        check_choice(self.integrator, "integrator", INTEGRATORS)
         for name in ("tolerance", "constraint_tolerance", "largest_penalty", "shortest_step"):
             check_positive(getattr(self, name), name)
-        check_positive(self.iterations, "iterations", whole=True)
+        check_whole(self.iterations, "iterations", 1)
         if self.initial_penalty is not None:
             check_positive(self.initial_penalty, "initial_penalty")
-        check_positive(self.penalty_growth, "penalty_growth")
-        if not self.penalty_growth > 1.0:
-            raise InvalidProblem(
-                f"penalty_growth={self.penalty_growth} was given, but more than 1 was expected; the default is 10."
-            )
+        growth = self.penalty_growth
+        check(growth, "penalty_growth", "a number above 1", is_number(growth) and growth > 1.0, "the default is 10")
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``: its states as they are, or where they are not finite, the rollout of its controls."""

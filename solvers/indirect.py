@@ -53,6 +53,7 @@ from trajopt.trajectory import Trajectory
 from trajopt.transcription.arcs import Kind, derive_arc, is_linear
 from trajopt.transcription.boundary_value import BoundaryValueProblem, EndRow
 from trajopt.transcription.hamiltonian import Hamiltonian
+from trajopt.validation import check, check_choice, check_whole, is_number
 
 _INTEGRATORS = ("DOP853", "RK45", "Radau", "LSODA")
 
@@ -108,27 +109,15 @@ class Indirect(Solver):
     preference: ClassVar[int] = -10
 
     def __post_init__(self) -> None:
-        if self.method not in ("collocation", "shooting"):
-            raise InvalidProblem(
-                f"Indirect got method={self.method!r}, but 'collocation' or 'shooting' was expected; pick one."
-            )
-        if not (math.isfinite(self.tolerance) and 1e-13 <= self.tolerance < 1.0):
-            raise InvalidProblem(
-                f"Indirect got tolerance={self.tolerance}, but a number from 1e-13 to 1 was expected; try 1e-10."
-            )
-        for name, least in (("iterations", 0), ("segments", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise InvalidProblem(
-                    f"Indirect got {name}={value!r}, but a whole number of at least {least} was expected; correct it."
-                )
-        if self.integrator not in _INTEGRATORS:
-            raise InvalidProblem(
-                f"Indirect got integrator={self.integrator!r}, but one of {', '.join(_INTEGRATORS)} was expected."
-            )
+        check_choice(self.method, "method", ("collocation", "shooting"))
+        possible = is_number(self.tolerance) and 1e-13 <= self.tolerance < 1.0
+        check(self.tolerance, "tolerance", "a number from 1e-13 to 1", possible, "try 1e-10")
+        check_whole(self.iterations, "iterations", 0)
+        check_whole(self.segments, "segments", 1)
+        check_choice(self.integrator, "integrator", _INTEGRATORS)
         if self.structure is not None and (isinstance(self.structure, str) or not isinstance(self.structure, Sequence)):
             raise InvalidProblem(
-                f"Indirect got structure={self.structure!r}, but a sequence of arcs was expected; write for example "
+                f"structure={self.structure!r} was given, but a sequence of arcs was expected; write for example "
                 "('upper', 'singular', 'lower')."
             )
 

@@ -33,7 +33,6 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import TRACED, Outcome, Solver
@@ -48,6 +47,7 @@ from trajopt.transcription.augmentation import Augmentation, augment
 from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import Stages, compile_stages
+from trajopt.validation import check_choice, check_positive, check_whole
 
 Array = NDArray[np.float64]
 
@@ -98,13 +98,10 @@ class InteriorPoint(Solver):
     preference: ClassVar[int] = 10
 
     def __post_init__(self) -> None:
-        if self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; pick one."
-            )
-        for name in ("tolerance", "constraint_tolerance", "iterations", "initial_barrier"):
-            if not getattr(self, name) > 0:
-                raise InvalidProblem(f"{name}={getattr(self, name)} was given, but a positive number was expected.")
+        check_choice(self.integrator, "integrator", INTEGRATORS)
+        for name in ("tolerance", "constraint_tolerance", "initial_barrier"):
+            check_positive(getattr(self, name), name)
+        check_whole(self.iterations, "iterations", 1)
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``: its states, controls, times and parameters."""

@@ -30,7 +30,7 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.errors import InvalidProblem, UnsupportedProblem
+from trajopt.errors import UnsupportedProblem
 from trajopt.linear_quadratic import nonlinear_parts
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
@@ -41,6 +41,7 @@ from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.stages import compile_stages
+from trajopt.validation import check_choice, check_positive
 
 Array = NDArray[np.float64]
 
@@ -77,12 +78,8 @@ class LQR(Solver):
     )
 
     def __post_init__(self) -> None:
-        if self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"integrator={self.integrator!r} was given, but one of {', '.join(INTEGRATORS)} was expected; pick one."
-            )
-        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
-            raise InvalidProblem(f"tolerance={self.tolerance} was given, but a positive number was expected; try 1e-8.")
+        check_choice(self.integrator, "integrator", INTEGRATORS)
+        check_positive(self.tolerance, "tolerance")
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve; the guess matters only as what is returned when there is no solution.

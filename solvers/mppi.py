@@ -28,12 +28,12 @@ Full-Order Sampling-Based MPC (DIAL-MPC), 2024.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from trajopt.solvers.sampling.solver import SamplingSolver, check, check_share
+from trajopt.solvers.sampling.solver import SamplingSolver, check_share
 from trajopt.solvers.sampling.update import SoftmaxUpdate
+from trajopt.validation import check, is_number
 
 
 @final
@@ -63,12 +63,14 @@ class MPPI(SamplingSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         temperature = self.temperature
-        warm = temperature is None or 0.0 < temperature < math.inf
-        check("temperature", temperature, "a positive number, or None", warm)
-        check_share(self, "effective_share")
-        possible = self.control_cost == 0.0 or (temperature is not None and self.noise_exponent == 0.0)
+        warm = temperature is None or (is_number(temperature) and temperature > 0.0)
+        check(temperature, "temperature", "a positive number, or None", warm)
+        check_share(self.effective_share, "effective_share")
+        control_cost = self.control_cost
+        share = is_number(control_cost) and 0.0 <= control_cost <= 1.0
+        possible = control_cost == 0.0 or (temperature is not None and self.noise_exponent == 0.0)
         expected = "0, or a number up to 1 beside a temperature and white noise"
-        check("control_cost", self.control_cost, expected, 0.0 <= self.control_cost <= 1.0 and possible)
+        check(control_cost, "control_cost", expected, share and possible)
 
     def make_update(self) -> SoftmaxUpdate:
         """See `SamplingSolver.make_update`."""

@@ -32,13 +32,13 @@ the curvature, second-order corrections, and a lambda that adapts, with a proof 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import TRACED, Outcome, Solver
@@ -51,6 +51,7 @@ from trajopt.transcription.collocation_reading import read_trajectory
 from trajopt.transcription.held_steps import HeldSteps
 from trajopt.transcription.integrators import INTEGRATORS
 from trajopt.transcription.multipliers import read_multipliers
+from trajopt.validation import check, check_choice, check_positive, check_whole, is_number
 
 Array = NDArray[np.float64]
 
@@ -123,35 +124,27 @@ class SCvx(Solver):
     handles: ClassVar[frozenset[Feature]] = TRACED
 
     def __post_init__(self) -> None:
-        if self.integrator not in INTEGRATORS:
-            raise InvalidProblem(
-                f"SCvx got integrator={self.integrator!r}, but one of {', '.join(INTEGRATORS)} was expected; pick one."
-            )
+        check_choice(self.integrator, "integrator", INTEGRATORS)
         for name in ("tolerance", "constraint_tolerance", "penalty", "radius"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise InvalidProblem(f"SCvx got {name}={value}, but a positive number was expected; correct it.")
+            check_positive(getattr(self, name), name)
         for name in ("substeps", "iterations"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise InvalidProblem(
-                    f"SCvx got {name}={value}, but a whole number of at least one was expected; correct it."
-                )
+            check_whole(getattr(self, name), name, 1)
         for name in ("shrink", "grow"):
-            if not getattr(self, name) > 1.0:
-                raise InvalidProblem(
-                    f"SCvx got {name}={getattr(self, name)}, but a factor above one was expected; the paper has 2."
-                )
-        if len(self.thresholds) != 3 or not 0.0 <= self.thresholds[0] < self.thresholds[1] < self.thresholds[2] < 1.0:
-            raise InvalidProblem(
-                f"SCvx got thresholds={self.thresholds}, but 0 <= rho0 < rho1 < rho2 < 1 was expected; the paper has "
-                "(0, 0.1, 0.7)."
-            )
+            factor = getattr(self, name)
+            check(factor, name, "a factor above 1", is_number(factor) and factor > 1.0, "the paper has 2")
+        ordered = _are_thresholds(self.thresholds)
+        check(self.thresholds, "thresholds", "0 <= rho0 < rho1 < rho2 < 1", ordered, "the paper has (0, 0.1, 0.7)")
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``; see `Solver.run`."""
-        structure = compile_problem(problem, HeldSteps(INTEGRATORS[self.integrator], int(self.substeps)))
+        structure = compile_problem(problem, HeldSteps(INTEGRATORS[self.integrator], self.substeps))
         return _Run(self, structure, problem, guess, monitor).solve()
+
+
+def _are_thresholds(values: Any) -> bool:
+    if not isinstance(values, Sequence) or len(values) != 3 or not all(map(is_number, values)):
+        return False
+    return 0.0 <= values[0] < values[1] < values[2] < 1.0
 
 
 class _Run:

@@ -47,7 +47,7 @@ def test_a_maximum_of_the_hamiltonian_is_no_answer(method):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "finite differences"}, "'collocation' or 'shooting'"),
+        ({"method": "finite differences"}, "one of collocation, shooting"),
         ({"tolerance": 0.0}, "1e-13 to 1"),
         ({"tolerance": np.nan}, "1e-13 to 1"),
         ({"iterations": -1}, "at least 0"),

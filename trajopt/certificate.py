@@ -25,6 +25,7 @@ from trajopt.sensitivity import Feedback
 from trajopt.solution import Solution
 from trajopt.tracking import Tracked, track
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.validation import is_number
 from trajopt.violations import Measurement, Violation, evaluate_plainly, measure
 
 Array = NDArray[np.float64]
@@ -167,10 +168,10 @@ def certify(solution: Solution, *, tolerance: float = 1e-3) -> Certificate:
     InvalidProblem
         When the solution has no problem, or the tolerance is not positive.
     """
-    if solution.problem is None or not tolerance > 0.0:
+    if solution.problem is None or not (is_number(tolerance) and tolerance > 0.0):
         raise InvalidProblem(
-            f"certify got tolerance={tolerance} and a solution {'with' if solution.problem else 'without'} its problem,"
-            " but a positive tolerance and a solution with its problem were expected; correct them."
+            f"certify got tolerance={tolerance!r} and a solution {'with' if solution.problem else 'without'} its "
+            "problem, but a positive tolerance and a solution with its problem were expected; correct them."
         )
     begin = time.perf_counter()
     traced = retrace(solution.problem, solution.trajectory, tolerance)

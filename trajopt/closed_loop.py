@@ -20,7 +20,7 @@ from trajopt.problem import Problem
 from trajopt.reintegration import Reintegration
 from trajopt.solution import Solution
 from trajopt.trajectory import Interpolation, Trajectory
-from trajopt.validation import check_positive
+from trajopt.validation import check_whole
 from trajopt.violations import Violation, measure
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _steps(controller: MPC, steps: int | None) -> int:
                 "run was called without steps, but a sliding horizon has no end; write run(steps=100)."
             )
         return max(1, round(controller.problem.horizon.duration_guess / controller.period) - controller.delay)
-    check_positive(steps, "steps", whole=True)
+    check_whole(steps, "steps", 1)
     return int(steps)
 
 

@@ -69,7 +69,8 @@ class Link:
                 )
         chosen = f"{first} to {second}" if name is None else name
         if b is not None and not callable(b):
-            if isinstance(b, str) or not all(isinstance(state, str) for state in b) or not len(b):
+            listed = isinstance(b, Sequence) and not isinstance(b, str)
+            if not listed or not len(b) or not all(isinstance(state, str) for state in b):
                 raise InvalidProblem(
                     f"link {chosen!r} got b={b!r}, but a function of (xf, x0), a list of names of states or None was "
                     "expected; correct it."

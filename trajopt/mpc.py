@@ -36,7 +36,7 @@ from trajopt.solution import Solution
 from trajopt.solve import solve
 from trajopt.solver import Solver
 from trajopt.status import Status
-from trajopt.validation import check_positive
+from trajopt.validation import check, check_positive, check_whole
 
 if TYPE_CHECKING:
     from trajopt.closed_loop import ClosedLoop
@@ -105,6 +105,7 @@ class MPC:
         real_time: bool = False,
         backup: Callable[[Array, float], ArrayLike] | None = None,
     ) -> None:
+        check(problem, "problem", "a Problem", isinstance(problem, Problem), "make one with Problem(...)")
         free = sorted(problem.features & _FIXED)
         if free:
             raise UnsupportedProblem(
@@ -127,13 +128,12 @@ class MPC:
 
     def _check(self) -> None:
         check_positive(self.period, "period")
-        check_positive(self.replan, "replan", whole=True)
+        check_whole(self.replan, "replan", 1)
         if self.iterations is not None:
-            check_positive(self.iterations, "iterations", whole=True)
+            check_whole(self.iterations, "iterations", 1)
         if self.budget is not None:
             check_positive(self.budget, "budget")
-        if self.delay != 0:
-            check_positive(self.delay, "delay", whole=True)
+        check_whole(self.delay, "delay", 0)
         if not self.problem.dynamics.continuous and self.period != 1.0:
             raise InvalidProblem(
                 f"period={self.period} was given for discrete dynamics, but their ticks are one step long; leave it "

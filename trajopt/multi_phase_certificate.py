@@ -21,6 +21,7 @@ from trajopt.joint_stationarity import JointStationarity, recover_joint_multipli
 from trajopt.link_model import PhaseEnds
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.optimality import NOT_FINITE, Linearised, Optimality, conclude, linearise_answer
+from trajopt.validation import is_number
 from trajopt.violations import Violation
 
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ def certify_phases(solution: MultiPhaseSolution, *, tolerance: float = 1e-3) -> 
         When the solution has no problem, or the tolerance is not positive.
     """
     problem = solution.problem
-    if problem is None or not tolerance > 0.0:
+    if problem is None or not (is_number(tolerance) and tolerance > 0.0):
         raise InvalidProblem(
-            f"certify got tolerance={tolerance} and a solution {'with' if problem else 'without'} its problem, but a "
+            f"certify got tolerance={tolerance!r} and a solution {'with' if problem else 'without'} its problem, but a "
             "positive tolerance and a solution with its problem were expected; correct them."
         )
     begin = time.perf_counter()

@@ -28,6 +28,7 @@ from trajopt.errors import InvalidProblem
 from trajopt.horizon import Free, Horizon
 from trajopt.parameters import ParameterLayout
 from trajopt.signature import STAGE, TERMINAL, UserFunction
+from trajopt.validation import check
 
 if TYPE_CHECKING:
     from trajopt.model import Model
@@ -313,6 +314,7 @@ class Problem:
 
 def _check_same_kind(old: Horizon, new: Horizon) -> None:
     """Refuse another kind of horizon: what is free is a feature of the problem."""
+    check(new, "horizon", "a Horizon", isinstance(new, Horizon), "write for example Horizon(5.0, steps=100)")
     kinds = [(type(h.duration) is Free, h.duration is None, type(h.start) is Free) for h in (old, new)]
     if kinds[0] != kinds[1]:
         raise InvalidProblem(

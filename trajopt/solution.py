@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajopt.errors import InvalidProblem, TrajoptError
+from trajopt.errors import TrajoptError
 from trajopt.monitor import Iteration
 from trajopt.multipliers import shift_multipliers
 from trajopt.problem import Problem
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Pieces, Trajectory
+from trajopt.validation import check, check_whole, is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,23 +197,19 @@ class Solution:
         and multipliers move along.
         """
         n, trajectory = self.trajectory.steps, self.trajectory
-        if isinstance(steps, bool) or int(steps) != steps or not 0 <= steps <= n:
-            raise InvalidProblem(
-                f"shift({steps}) was asked for, but a whole number from 0 to {n} was expected; correct it."
-            )
+        check(steps, "steps", f"a whole number from 0 to {n}", is_whole(steps, 0) and steps <= n)
         knots, intervals = (np.minimum(np.arange(count) + steps, count - 1) for count in (n + 1, n))
         rows = intervals if trajectory.interpolation is Interpolation.HOLD else knots
         u_mid = None if trajectory.u_mid is None else trajectory.u_mid[intervals]
-        multipliers = shift_multipliers(self.multipliers, n, int(steps))
+        multipliers = shift_multipliers(self.multipliers, n, steps)
         pieces = None if trajectory.pieces is None else trajectory.pieces.take(intervals)
         x, u = self.x[knots], self.u[rows]
         return replace(trajectory, x=x, u=u, u_mid=u_mid, multipliers=multipliers, pieces=pieces)
 
     def resample(self, steps: int) -> Trajectory:
         """The trajectory on ``steps`` equal intervals, with its multipliers: a guess for a finer or coarser problem."""
-        if isinstance(steps, bool) or int(steps) != steps or steps < 1:
-            raise InvalidProblem(f"resample(steps={steps}) was asked for, but a positive whole number was expected.")
-        knots = np.linspace(self.t[0], self.t[-1], int(steps) + 1)
+        check_whole(steps, "steps", 1)
+        knots = np.linspace(self.t[0], self.t[-1], steps + 1)
         return replace(self.trajectory, multipliers=self.multipliers).resample(knots, self._state)
 
     def derivatives(self) -> SolutionDerivatives:

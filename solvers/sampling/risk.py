@@ -17,8 +17,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.errors import InvalidProblem
-from trajopt.validation import check_positive
+from trajopt.validation import check, check_positive, is_number
 
 Array = NDArray[np.float64]
 
@@ -66,8 +65,7 @@ class CVaR(Risk):
     level: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.level, float | int) and 0.0 <= self.level <= 1.0):
-            raise InvalidProblem(f"level={self.level!r} was given, but a number from 0 to 1 was expected; correct it.")
+        check(self.level, "level", "a number from 0 to 1", is_number(self.level) and 0.0 <= self.level <= 1.0)
 
     def aggregate(self, merits: Array) -> Array:
         """See `Risk.aggregate`."""

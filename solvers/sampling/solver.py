@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from trajopt.solvers.sampling.risk import Mean, Risk
 from trajopt.solvers.sampling.update import Update
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.integrators import INTEGRATORS
+from trajopt.validation import check, check_choice, check_positive, check_whole, is_number, is_whole
 
 Array = NDArray[np.float64]
 
@@ -116,31 +116,29 @@ class SamplingSolver(Solver):
     """Whether all parameters of a plan are drawn together, by a filter that the update adapts."""
 
     def __post_init__(self) -> None:
-        names = ", ".join(INTEGRATORS)
-        check("integrator", self.integrator, f"one of {names}", self.integrator in INTEGRATORS)
-        check_whole(self, "samples", 2)
+        check_choice(self.integrator, "integrator", INTEGRATORS)
+        check_whole(self.samples, "samples", 2)
         for name in ("iterations", "patience", "particles"):
-            check_whole(self, name, 1)
+            check_whole(getattr(self, name), name, 1)
         threads, seed, sigma, knots = self.threads, self.seed, self.sigma, self.knots
-        check("threads", threads, "a whole number of at least 1, or None", threads is None or is_whole(threads, 1))
-        check("seed", seed, "a whole number from 0 to 2**64 - 1", is_whole(seed, 0) and seed < 2**64)
+        check(threads, "threads", "a whole number of at least 1, or None", threads is None or is_whole(threads, 1))
+        check(seed, "seed", "a whole number from 0 to 2**64 - 1", is_whole(seed, 0) and seed < 2**64)
         for name in ("tolerance", "constraint_tolerance", "initial_penalty"):
-            check(name, getattr(self, name), "a positive number", 0.0 < getattr(self, name) < math.inf)
-        check_share(self, "shrink")
-        check("penalty_growth", self.penalty_growth, "a number above 1", 1.0 < self.penalty_growth < math.inf)
-        check("noise_exponent", self.noise_exponent, "a number from 0 up", 0.0 <= self.noise_exponent < math.inf)
-        check("risk", self.risk, "a Risk such as CVaR(0.1)", isinstance(self.risk, Risk))
-        check("device", self.device, '"cpu" or "cuda"', self.device in ("cpu", "cuda"))
+            check_positive(getattr(self, name), name)
+        check_share(self.shrink, "shrink")
+        growth, exponent = self.penalty_growth, self.noise_exponent
+        check(growth, "penalty_growth", "a number above 1", is_number(growth) and growth > 1.0)
+        check(exponent, "noise_exponent", "a number from 0 up", is_number(exponent) and exponent >= 0.0)
+        check(self.risk, "risk", "a Risk such as CVaR(0.1)", isinstance(self.risk, Risk))
+        check(self.device, "device", '"cpu" or "cuda"', self.device in ("cpu", "cuda"))
         host = self.device == "cpu" or not self.quasi_random
-        check("quasi_random", self.quasi_random, 'pseudo-random noise beside device="cuda"', host)
-        check("order", self.order, "0, 1 or 3", self.order in (0, 1, 3))
-        check("knots", knots, "a whole number of at least 2, or None", knots is None or is_whole(knots, 2))
+        check(self.quasi_random, "quasi_random", 'pseudo-random noise beside device="cuda"', host)
+        check(self.order, "order", "0, 1 or 3", is_whole(self.order, 0) and self.order in (0, 1, 3))
+        check(knots, "knots", "a whole number of at least 2, or None", knots is None or is_whole(knots, 2))
         alone = not (self.increments and knots is not None)
-        check("increments", self.increments, "no knots beside it", alone)
-        if sigma is not None:
-            values = np.asarray(sigma, float)
-            positive = values.ndim <= 1 and bool((np.isfinite(values) & (values > 0.0)).all())
-            check("sigma", sigma, "a positive number, one for each control, or None", positive)
+        check(self.increments, "increments", "no knots beside it", alone)
+        positive = sigma is None or _positive_numbers(sigma)
+        check(sigma, "sigma", "a positive number, one for each control, or None", positive)
 
     @abstractmethod
     def make_update(self) -> Update:
@@ -157,26 +155,18 @@ class SamplingSolver(Solver):
         return Search(self, problem, guess, memory).solve(monitor)
 
 
-def is_whole(value: object, least: int) -> bool:
-    """Whether it is a whole number of at least ``least``."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def check(name: str, value: object, expected: str, valid: bool) -> None:
-    """Refuse a setting in one sentence."""
-    if not valid:
-        raise InvalidProblem(f"{name}={value!r} was given, but {expected} was expected; correct it.")
-
-
-def check_whole(solver: SamplingSolver, name: str, least: int) -> None:
-    """Refuse what is no whole number of at least ``least``."""
-    value = getattr(solver, name)
-    check(name, value, f"a whole number of at least {least}", is_whole(value, least))
-
-
-def check_share(solver: SamplingSolver, name: str) -> None:
+def check_share(value: Any, what: str) -> None:
     """Refuse what is no number above 0 and up to 1."""
-    check(name, getattr(solver, name), "a number above 0 and up to 1", 0.0 < getattr(solver, name) <= 1.0)
+    check(value, what, "a number above 0 and up to 1", is_number(value) and 0.0 < value <= 1.0)
+
+
+def _positive_numbers(values: Any) -> bool:
+    """Whether it is a positive number, or a list of them."""
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        return False
+    return array.ndim <= 1 and bool((np.isfinite(array) & (array > 0.0)).all())
 
 
 def deviation_of(solver: SamplingSolver, problem: Problem, guess: Trajectory) -> Array:

@@ -101,6 +101,8 @@ class SolverLayer(torch.nn.Module):
                 sizes.add(tensor.shape[0])
         if len(sizes) > 1:
             raise InvalidProblem(f"batches of {sorted(sizes)} instances were given, but one size was expected.")
+        if sizes == {0}:
+            raise InvalidProblem("a batch of no instances was given, but one at least was expected; give some.")
         return sizes.pop() if sizes else None
 
     def extra_repr(self) -> str:

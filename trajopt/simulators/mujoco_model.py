@@ -52,6 +52,16 @@ def read_model(model: Any, outputs: Sequence[str]) -> Any:
                 "its text or an MjSpec; give one of them, or add the sensor before compiling."
             )
         return copy.copy(model)
+    if not isinstance(model, str | Path | mujoco.MjSpec):
+        raise InvalidProblem(
+            f"a MuJoCo model of type {type(model).__name__} was given, but the path of an MJCF file, its text, an "
+            "MjSpec or an MjModel was expected; give one of these."
+        )
+    if not isinstance(model, mujoco.MjSpec) and not _is_text(model) and not Path(model).is_file():
+        raise InvalidProblem(
+            f"the MuJoCo model {str(model)!r} was given, but a file, its text or a model was expected; no such file "
+            "exists, correct the path."
+        )
     try:
         spec = _read_spec(mujoco, model)
         for frame in frames:
@@ -71,19 +81,11 @@ def _read_spec(mujoco: Any, model: Any) -> Any:
     """The model before compilation, from a path, its text or an `mujoco.MjSpec`, which is copied."""
     if isinstance(model, mujoco.MjSpec):
         return model.copy()
-    if isinstance(model, str) and model.lstrip().startswith("<"):
-        return mujoco.MjSpec.from_string(model)
-    if isinstance(model, str | Path):
-        if not Path(model).is_file():
-            raise InvalidProblem(
-                f"the MuJoCo model {str(model)!r} was given, but a file, its text or a model was expected; no such "
-                "file exists, correct the path."
-            )
-        return mujoco.MjSpec.from_file(str(model))
-    raise InvalidProblem(
-        f"a MuJoCo model of type {type(model).__name__} was given, but the path of an MJCF file, its text, an MjSpec "
-        "or an MjModel was expected; give one of these."
-    )
+    return mujoco.MjSpec.from_string(model) if _is_text(model) else mujoco.MjSpec.from_file(str(model))
+
+
+def _is_text(model: str | Path) -> bool:
+    return isinstance(model, str) and model.lstrip().startswith("<")
 
 
 def with_flags(model: Any, *names: str) -> Any:

@@ -38,6 +38,7 @@ from trajopt.errors import InvalidProblem
 from trajopt.model import Model
 from trajopt.trajectory import Interpolation, Trajectory
 from trajopt.transcription.interval import Interval
+from trajopt.validation import check_choice
 
 Array = NDArray[np.float64]
 
@@ -249,6 +250,7 @@ def find_scheme(name: str, degree: int | None = None) -> Scheme:
     InvalidProblem
         When there is none.
     """
+    check_choice(name, "scheme", (*SCHEMES, *LEAST_DEGREE))
     if name in SCHEMES:
         if degree is not None:
             raise InvalidProblem(
@@ -256,9 +258,6 @@ def find_scheme(name: str, degree: int | None = None) -> Scheme:
                 f"leave it out, or take {' or '.join(map(repr, LEAST_DEGREE))}."
             )
         return SCHEMES[name]
-    if name not in LEAST_DEGREE:
-        known = ", ".join(map(repr, (*SCHEMES, *LEAST_DEGREE)))
-        raise InvalidProblem(f"scheme={name!r} was given, but one of {known} was expected; pick one.")
     degree, least = DEFAULT_DEGREE if degree is None else degree, LEAST_DEGREE[name]
     if isinstance(degree, bool) or not isinstance(degree, int) or not least <= degree <= LARGEST_DEGREE:
         raise InvalidProblem(
