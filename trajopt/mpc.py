@@ -247,6 +247,8 @@ class MPC:
         found, session.prepared = self._plan(following_time, following, clock, self.iterations)
         session.ready = found is not None
         seconds = time.perf_counter() - clock
+        if not self.log:  # the tick belongs to the log of the controller whose session was restored
+            return
         record = self.log[-1]
         late = self.budget is not None and record.seconds + seconds > self.budget
         session.overruns += late and not record.overrun
