@@ -13,8 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import trajopt as to
+from trajopt.problems.drawing import Circle, Drawing, Line, Primitive, Trail, box, ground, rod
 from trajopt.problems.gymnasium_models import EXTRA, PAPER, model_file
 from trajopt.problems.reference import Entry, Reference
 from trajopt.simulators.mujoco_model import import_mujoco
@@ -42,6 +44,12 @@ def build(*, control_weight: float = 0.1, terminal_weight: float = 10.0, steps: 
     )
 
 
+def _shape(x: NDArray[np.float64], u: NDArray[np.float64], t: float) -> list[Primitive]:
+    """Cart, pole of 0.6 m and its end."""
+    pivot, end = rod((x[0], 0.0), np.pi / 2 - float(x[1]), 0.6)
+    return [box(0.3, 0.15, pivot), Line((pivot, end), "accent"), Circle(end, 0.05, "accent"), Trail(end)]
+
+
 ENTRIES = (
     Entry(
         "inverted-pendulum-swingup",
@@ -52,6 +60,7 @@ ENTRIES = (
             PAPER.format("InvertedPendulum-v5 (its model; the task is ours)"),
             note="The rail ends at 1 m on both sides, softly. Hanging is a saddle; the guess leaves it by a push.",
             tags=("discrete", "black-box"),
+            picture=Drawing(_shape, (ground(-1.2, 1.2, -0.075),), limits=((-1.2, 1.2), (-0.8, 0.8))),
         ),
         EXTRA,
     ),
