@@ -33,6 +33,7 @@ from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import INITIAL_BOUNDS, GaussianLikelihood
 from trajopt.learned_dynamics.model import LearnedDynamics
 from trajopt.learned_dynamics.network import check_shape, in_own_units, jacobians, scale_shapes
+from trajopt.learned_dynamics.torch_dynamics import pullback_of
 from trajopt.learned_dynamics.training import Epoch, Schedule, train
 from trajopt.validation import check, check_choice, check_whole, is_whole
 
@@ -272,6 +273,16 @@ class ProbabilisticEnsemble(LearnedDynamics):
         self._require_fit()
         with one_thread():
             return self._engine().rollout(x, u, self.propagation, generator)
+
+    def pullback(
+        self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator
+    ) -> tuple[Array, Callable[[Array], Array]]:
+        """Return the states and their derivatives along the same members and draws; see `BatchDynamics.pullback`."""
+        self._require_fit()
+        with one_thread(), torch.enable_grad():
+            controls = torch.tensor(u, requires_grad=True)
+            states = self._engine().tracked(x, controls, self.propagation, generator)
+        return pullback_of(states, controls)
 
     def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
         """Return derivatives of the mean under "expectation", exact to float32; see `BatchDynamics.linearise`."""

@@ -67,18 +67,12 @@ class EnsembleRollout:
 
     def rollout(self, x: Array, u: Array, propagation: str, generator: np.random.Generator) -> Array:
         """The states of K rollouts, (K, N+1, nx), of states (K, nx) and controls (K, N, nu)."""
-        seed = 0 if propagation == "expectation" else int(generator.integers(2**62))
+        seed = _seed_of(propagation, generator)
 
         def block(number: int) -> Any:
             rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
-            random = torch.Generator().manual_seed(seed + number)
             with torch.no_grad():  # holds for a thread
-                states, controls = torch.tensor(x[rows]), torch.tensor(u[rows])
-                if propagation == "expectation":
-                    return self._together(states, controls, None)
-                if propagation == "moment_matching":
-                    return self._together(states, controls, random)
-                return self._dealt(states, controls, propagation, random)
+                return self._advance(torch.tensor(x[rows]), torch.tensor(u[rows]), propagation, seed + number).numpy()
 
         count = max(1, -(-len(x) // _BLOCK))
         if count == 1:
@@ -86,7 +80,22 @@ class EnsembleRollout:
         with one_thread(), ThreadPoolExecutor(read_threads(None, count)) as pool:
             return np.concatenate(list(pool.map(block, range(count))))
 
-    def _together(self, x: Tensor, u: Tensor, random: torch.Generator | None) -> Any:
+    def tracked(self, x: Array, u: Tensor, propagation: str, generator: np.random.Generator) -> Tensor:
+        """The states of `rollout` with the same random numbers, which autograd can follow back to ``u``."""
+        seed, parts = _seed_of(propagation, generator), []
+        for number in range(max(1, -(-len(x) // _BLOCK))):
+            rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
+            parts.append(self._advance(torch.tensor(x[rows]), u[rows], propagation, seed + number))
+        return torch.cat(parts)
+
+    def _advance(self, x: Tensor, u: Tensor, propagation: str, seed: int) -> Tensor:
+        """The rollouts of one block."""
+        random = torch.Generator().manual_seed(seed)
+        if propagation in ("expectation", "moment_matching"):
+            return self._together(x, u, random if propagation == "moment_matching" else None)
+        return self._dealt(x, u, propagation, random)
+
+    def _together(self, x: Tensor, u: Tensor, random: torch.Generator | None) -> Tensor:
         """Rollouts in which all members advance every row, by their mean or by draws from its normal."""
         states = [x]
         for k in range(u.shape[1]):
@@ -97,9 +106,9 @@ class EnsembleRollout:
                 spread = (deviation.square().mean(dim=0) + mean.var(dim=0, correction=0)).sqrt()
                 drawn = drawn + spread * _normal(drawn, random)
             states.append(self._assemble(states[k], drawn, None if ended is None else ended.mean(dim=0)))
-        return torch.stack(states, dim=1).numpy()
+        return torch.stack(states, dim=1)
 
-    def _dealt(self, x: Tensor, u: Tensor, propagation: str, random: torch.Generator) -> Any:
+    def _dealt(self, x: Tensor, u: Tensor, propagation: str, random: torch.Generator) -> Tensor:
         """Rollouts in which a member advances its rows alone: the same ones to the end, or under "ts1" for a step."""
         members, anew = self.network.members, propagation == "ts1"
         places = -(-len(x) // members) * members
@@ -115,7 +124,7 @@ class EnsembleRollout:
             drawn = mean if propagation == "mean_sample" else mean + deviation * _normal(mean, random)
             state = self._assemble(state, drawn, ended)
             states.append(state.reshape(places, -1)[order])
-        return torch.stack(states, dim=1).numpy()
+        return torch.stack(states, dim=1)
 
     def _assemble(self, state: Tensor, drawn: Tensor, ended: Tensor | None) -> Tensor:
         """States from changes at unit scale, with ``return`` and ``alive`` where they are learned."""
@@ -129,6 +138,10 @@ class EnsembleRollout:
         if ended is not None:
             parts.append((alive * (1.0 - ended))[..., None])
         return torch.cat(parts, dim=-1)
+
+
+def _seed_of(propagation: str, generator: np.random.Generator) -> int:
+    return 0 if propagation == "expectation" else int(generator.integers(2**62))
 
 
 def _tensors(scale: Scale) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -22,6 +22,7 @@ from trajopt.learned_dynamics.expression import Affine, Layers, Weights, traced_
 from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import SquaredError
 from trajopt.learned_dynamics.model import LearnedDynamics
+from trajopt.learned_dynamics.torch_dynamics import pullback_of
 from trajopt.learned_dynamics.training import Schedule, train
 from trajopt.validation import check, check_choice, is_whole
 
@@ -131,6 +132,18 @@ class NeuralNetwork(LearnedDynamics):
             for k in range(len(controls)):
                 states[k + 1] = states[k] + self._change(torch.cat([states[k], controls[k]], dim=1))
         return np.moveaxis(states.numpy(), 0, 1).copy()
+
+    def pullback(
+        self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator
+    ) -> tuple[Array, Callable[[Array], Array]]:
+        """Return the states and their derivatives by one backward pass; see `BatchDynamics.pullback`."""
+        self._require_fit()
+        with one_thread(), torch.enable_grad():
+            controls = torch.tensor(u, requires_grad=True)
+            states = [torch.tensor(x)]
+            for k in range(u.shape[1]):
+                states.append(states[k] + self._change(torch.cat([states[k], controls[:, k]], dim=1)))
+        return pullback_of(torch.stack(states, dim=1), controls)
 
     def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
         """Return derivatives of the step, exact to the network's float32; see `BatchDynamics.linearise`."""

@@ -118,6 +118,19 @@ class TorchDynamics(BatchDynamics):
         result[:, 0] = x
         return result
 
+    def pullback(
+        self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator
+    ) -> tuple[Array, Callable[[Array], Array]]:
+        """Return the states and their derivatives by one backward pass; see `BatchDynamics.pullback`."""
+        rng = _torch_generator(generator, self.device) if self.stochastic else None
+        with one_thread(), torch.enable_grad():
+            controls = self._tensor(u).requires_grad_()
+            states = [self._tensor(x)]
+            for k in range(u.shape[1]):
+                states.append(self._next(states[k], controls[:, k], t + k, p, rng))
+            rollout = torch.stack(states, dim=1)
+        return pullback_of(rollout, controls)
+
     def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
         """Return exact derivatives of the step, one backward pass for each state; see `BatchDynamics.linearise`."""
         if self.stochastic:
@@ -180,6 +193,20 @@ class TorchDynamics(BatchDynamics):
                 "row of x; correct its output."
             )
         return x + result if self.output == "delta" else result
+
+
+def pullback_of(states: Tensor, controls: Tensor) -> tuple[Array, Callable[[Array], Array]]:
+    """Results of `BatchDynamics.pullback`, from states (K, N+1, nx) that autograd followed from the controls."""
+
+    def pull(by_states: Array) -> Array:
+        if not states.requires_grad:  # a model that the controls do not reach
+            return np.zeros(tuple(controls.shape))
+        outputs = torch.tensor(by_states, dtype=states.dtype, device=states.device)
+        with one_thread():
+            found = torch.autograd.grad(states, controls, outputs, materialize_grads=True)[0]
+        return found.cpu().numpy().astype(np.float64)
+
+    return states.detach().cpu().numpy().astype(np.float64), pull
 
 
 def _takes_one(module: Callable[..., Any]) -> bool:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trajopt.solvers.cmaes import CMAES
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.dial import DIAL
+    from trajopt.solvers.gradient_shooting import GradientShooting
     from trajopt.solvers.icem import ICEM
     from trajopt.solvers.ilqr import DDP, ILQR
     from trajopt.solvers.indirect import Indirect
@@ -31,6 +32,7 @@ _HOME = {
     "Chain": "chain",
     "Collocation": "collocation",
     "DDP": "ilqr",
+    "GradientShooting": "gradient_shooting",
     "ILQR": "ilqr",
     "Indirect": "indirect",
     "InteriorPoint": "interior_point",
@@ -53,6 +55,7 @@ __all__ = [
     "MPPI",
     "Chain",
     "Collocation",
+    "GradientShooting",
     "Indirect",
     "InteriorPoint",
     "MultiStart",

@@ -13,17 +13,27 @@ anew from the best plan with sigma times ``shrink``, and only when that brings n
 ``covariance="full"`` adapts how parameters vary together; below as many elites as parameters, the diagonal has the
 weight n / (n + E).
 
+Of discrete controls a table of probabilities takes the place of the normal distribution, and the elites' frequencies
+that of their moments (`trajopt.solvers.sampling.categorical`): p <- alpha p + (1 - alpha) frequencies(elites).
+
 Reference: Rubinstein, Kroese, The Cross-Entropy Method, Springer 2004; Kobilarov, Cross-Entropy Motion Planning, 2012.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.problem import Feature
+from trajopt.solvers.sampling.categorical import CategoricalElites
 from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import EliteUpdate
 from trajopt.validation import check, check_choice, is_number, is_whole
+
+Array = NDArray[np.float64]
 
 
 @final
@@ -45,6 +55,8 @@ class CEM(SamplingSolver):
     momentum: float = 0.1
     covariance: str = "diagonal"
 
+    handles: ClassVar[frozenset[Feature]] = SamplingSolver.handles | {Feature.DISCRETE_CONTROLS}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_elites(self.elites, self.samples)
@@ -61,8 +73,15 @@ class CEM(SamplingSolver):
 
     def make_update(self) -> EliteUpdate:
         """See `SamplingSolver.make_update`."""
-        count = max(2, self.samples // 10) if self.elites is None else self.elites
-        return EliteUpdate(self.samples, count, self.momentum, full=self.full_covariance)
+        return EliteUpdate(self.samples, self._count, self.momentum, full=self.full_covariance)
+
+    def make_discrete_update(self, choices: Array) -> CategoricalElites:
+        """See `SamplingSolver.make_discrete_update`."""
+        return CategoricalElites(choices, self.samples, self.seed, count=self._count, momentum=self.momentum)
+
+    @property
+    def _count(self) -> int:
+        return max(2, self.samples // 10) if self.elites is None else self.elites
 
 
 def check_elites(elites: int | None, samples: int) -> None:

@@ -78,7 +78,7 @@ class _Annealed(SoftmaxUpdate):
     iteration: int = 0
     base: Array = field(default_factory=lambda: np.zeros(0))
 
-    def prepare(self, proposal: Proposal, last: bool) -> Generation:
+    def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Set the deviation of this iteration."""
         if self.iteration == 0:
             self.base = proposal.deviation.copy()

@@ -128,15 +128,7 @@ class Run:
         """What balances cost and violation of the guess (Birgin, Martinez 2014, section 12.4), unless it was given."""
         if self.solver.initial_penalty is not None:
             return self.solver.initial_penalty
-        squares = sum(
-            float(np.sum(np.maximum(0.0, np.maximum(lower - values, values - upper)) ** 2))
-            for values, lower, upper in (
-                (self.current.path, self.data.path_lower, self.data.path_upper),
-                (self.current.end, self.data.end_lower, self.data.end_upper),
-            )
-        )
-        size = max(1.0, abs(self.state.cost[0]))
-        return min(max(2.0 * size / max(1.0, 0.5 * squares), 1e-6 * size), 10.0 * size)
+        return shooting.balanced_penalty(self.data, self.current, self.state.cost[0])
 
     def step(self) -> tuple[Status | None, dict[str, float]]:
         """One inner iteration, and an update of the multipliers when the inner problem is solved."""

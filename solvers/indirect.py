@@ -105,7 +105,7 @@ class Indirect(Solver):
     segments: int = 10
     integrator: str = "DOP853"
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(Feature) - {Feature.DISCRETE_TIME}
+    handles: ClassVar[frozenset[Feature]] = frozenset(Feature) - {Feature.DISCRETE_TIME, Feature.DISCRETE_CONTROLS}
     preference: ClassVar[int] = -10
 
     def __post_init__(self) -> None:

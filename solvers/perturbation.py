@@ -58,7 +58,7 @@ def perturb(problem: Problem, guess: Trajectory, spread: float, seed: Sequence[i
 
     def control(rows: Array, s: Array) -> Array:
         waves = np.cos(np.pi * np.outer(s, order)) / (order + 1.0)
-        return np.clip(rows + math.sqrt(6.0) / math.pi * waves @ controls, *problem.control_bounds)
+        return problem.admissible(rows + math.sqrt(6.0) / math.pi * waves @ controls)
 
     waves = np.sin(np.pi * np.outer(share, order + 1.0)) / (order + 1.0)
     waves[[0, -1]] = 0.0  # sin(pi m) is not zero in floating point

@@ -11,10 +11,17 @@ Reference: Howell et al., Predictive Sampling: Real-time Behaviour Synthesis wit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.problem import Feature
+from trajopt.solvers.sampling.categorical import CategoricalBest
 from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import BestUpdate
+
+Array = NDArray[np.float64]
 
 
 @final
@@ -22,6 +29,12 @@ from trajopt.solvers.sampling.update import BestUpdate
 class PredictiveSampling(SamplingSolver):
     """Predictive sampling; the settings are those of `SamplingSolver`."""
 
+    handles: ClassVar[frozenset[Feature]] = SamplingSolver.handles | {Feature.DISCRETE_CONTROLS}
+
     def make_update(self) -> BestUpdate:
         """See `SamplingSolver.make_update`."""
         return BestUpdate(self.samples)
+
+    def make_discrete_update(self, choices: Array) -> CategoricalBest:
+        """See `SamplingSolver.make_discrete_update`."""
+        return CategoricalBest(choices, self.samples, self.seed)

@@ -13,9 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trajopt.problem import Feature
 from trajopt.solvers.kernels.sampling import Functions, Population, Proposal
+from trajopt.solvers.sampling.categorical import ChoiceUpdate
 from trajopt.solvers.sampling.solver import SamplingSolver
 from trajopt.solvers.sampling.update import Update
+
+Array = NDArray[np.float64]
 
 
 @final
@@ -23,9 +30,15 @@ from trajopt.solvers.sampling.update import Update
 class RandomShooting(SamplingSolver):
     """The best of random plans; the settings are those of `SamplingSolver`."""
 
+    handles: ClassVar[frozenset[Feature]] = SamplingSolver.handles | {Feature.DISCRETE_CONTROLS}
+
     def make_update(self) -> Update:
         """See `SamplingSolver.make_update`."""
         return _Stay()
+
+    def make_discrete_update(self, choices: Array) -> ChoiceUpdate:
+        """See `SamplingSolver.make_discrete_update`."""
+        return ChoiceUpdate(choices, self.samples, self.seed)
 
 
 @final

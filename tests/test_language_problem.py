@@ -141,6 +141,7 @@ def test_features_are_read_off_the_problem():
         parameters={"k": to.Free(0, 1), "m": 2.0},
         constraints=[
             to.Bounds(state=([None, -9], None), control=(-1, 1)),
+            to.Choices([-1.0, 1.0]),
             to.PathConstraint(lambda x, u: x[0]),
             to.TerminalConstraint([0.0, None]),
             to.BoundaryConstraint(lambda x0, xf: x0[0] - xf[0]),

@@ -9,6 +9,7 @@ from trajopt.compare import compare
 from trajopt.constraints import (
     BoundaryConstraint,
     Bounds,
+    Choices,
     IntegralConstraint,
     PathConstraint,
     TerminalConstraint,
@@ -46,6 +47,7 @@ __all__ = [
     "BlackBoxDynamics",
     "BoundaryConstraint",
     "Bounds",
+    "Choices",
     "ContinuousDynamics",
     "DiscreteDynamics",
     "Free",

@@ -72,6 +72,32 @@ class BatchDynamics(Dynamics, ABC):
             states[:, k + 1] = self.step(states[:, k], u[:, k], t + k, p, generator)
         return states
 
+    def pullback(
+        self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator
+    ) -> tuple[Array, Callable[[Array], Array]]:
+        """Return the states of `rollout`, and what takes gradients by them, (K, N+1, nx), to those by u, (K, N, nu).
+
+        Here it is the adjoint of the linearised steps, one sweep backwards; arguments as for `rollout`. Subclasses
+        whose steps draw random numbers differentiate them along what they drew.
+
+        Raises
+        ------
+        UnsupportedProblem
+            When the dynamics are stochastic and have no derivatives of their own.
+        """
+        states = self.rollout(x, u, t, p, generator)
+        steps = [self.linearise(states[:, k], u[:, k], t + k, p) for k in range(u.shape[1])]
+
+        def pull(by_states: Array) -> Array:
+            by_controls, costate = np.empty(u.shape), by_states[:, -1]
+            for k in range(u.shape[1] - 1, -1, -1):
+                by_x, by_u = steps[k]
+                by_controls[:, k] = np.einsum("kij,ki->kj", by_u, costate)
+                costate = by_states[:, k] + np.einsum("kij,ki->kj", by_x, costate)
+            return by_controls
+
+        return states, pull
+
     def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
         """Return the derivatives of the step by state and control, (K, nx, nx) and (K, nx, nu).
 

@@ -57,6 +57,49 @@ class Bounds(Constraint):
         return limits
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Choices(Constraint):
+    """Controls that are one of several values at every time; each holds for a whole step.
+
+    Parameters
+    ----------
+    values
+        (k, nu) rows, one of which is the control; (k,) numbers for a single control. Switches of their own are the
+        products of their positions: ``Choices(list(itertools.product([0, 1], [-1, 0, 1])))``.
+
+    Raises
+    ------
+    InvalidProblem
+        When they are not finite numbers, or one stands there twice.
+    """
+
+    values: ArrayLike
+
+    def __post_init__(self) -> None:
+        try:
+            table = np.array(self.values, float)
+        except (TypeError, ValueError):
+            table = np.zeros(0)
+        table = table[:, None] if table.ndim == 1 else table
+        if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
+            raise InvalidProblem(
+                f"Choices({self.values!r}) was given, but rows of finite numbers were expected, one number for each "
+                "control; write Choices([[0.0, 1.0], [1.0, 0.0]])."
+            )
+        if len(np.unique(table, axis=0)) < len(table):
+            raise InvalidProblem(f"Choices({self.values!r}) has a row twice, but different rows were expected.")
+        table.setflags(write=False)
+        object.__setattr__(self, "values", table)
+
+
+def nearest_choices(choices: NDArray[np.float64], controls: ArrayLike) -> NDArray[np.intp]:
+    """Which of the rows ``choices`` (k, nu) are nearest to controls (..., nu), each in units of its spread: (...)."""
+    spread = np.ptp(choices, axis=0)
+    distance = (np.asarray(controls, float)[..., None, :] - choices) / np.where(spread > 0.0, spread, 1.0)
+    return np.square(distance).sum(axis=-1).argmin(axis=-1)
+
+
 @dataclass(frozen=True, init=False, eq=False)
 class FunctionConstraint(Constraint, ABC):
     """lower <= function <= upper, row by row.

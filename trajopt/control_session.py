@@ -148,7 +148,7 @@ class Session:
     @classmethod
     def begin(cls, problem: Problem, delay: int) -> Session:
         """Before the first tick; what acts until the first command is what the guess begins with."""
-        rest = np.clip(make_guess(problem, None).held()[0], *problem.control_bounds)
+        rest = problem.admissible(make_guess(problem, None).held()[0])
         parameters = dict(problem.parameters or {})
         return cls(0, problem.horizon.start_guess, [rest.copy() for _ in range(delay)], rest, parameters)
 

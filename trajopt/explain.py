@@ -59,7 +59,7 @@ def describe(record: Violation) -> str:
     """One constraint by name and time."""
     if record.amount > 0.0:
         return f"{record.name!r} is violated by {record.amount:.3g} at t={record.time:.4g}."
-    return f"{record.name!r} holds with a margin of {-record.amount:.3g} at t={record.time:.4g}."
+    return f"{record.name!r} holds with a margin of {abs(record.amount):.3g} at t={record.time:.4g}."
 
 
 def _advice(solution: Solution, certificate: Certificate) -> Iterator[str]:

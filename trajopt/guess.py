@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 def make_guess(problem: Problem, guess: Any) -> Trajectory:
     """``guess``, else the problem's own, else a straight line between the ends, on the problem's N + 1 knots.
 
+    Where controls are discrete those of the guess become the nearest choices.
+
     Parameters
     ----------
     problem
@@ -48,6 +50,9 @@ def make_guess(problem: Problem, guess: Any) -> Trajectory:
     stretched = found.t[0] + (knots - knots[0]) / (knots[-1] - knots[0]) * (found.t[-1] - found.t[0])
     same = len(stretched) == len(found.t) and np.allclose(stretched, found.t, rtol=1e-12, atol=0.0)
     sampled = found if same else found.resample(stretched)
+    if problem.choices is not None:  # so that every solver begins among them
+        held = problem.admissible(sampled.held())
+        sampled = replace(sampled, u=held, u_mid=None, interpolation=Interpolation.HOLD)
     return replace(sampled, t=knots, parameters=values | chosen)
 
 
@@ -89,7 +94,7 @@ def straight_line(problem: Problem, start: Array, end: Array) -> Trajectory:
     )
     t = problem.horizon.knots()
     x = start + np.linspace(0.0, 1.0, len(t))[:, None] * (end - start)
-    control = np.clip(np.zeros(problem.nu), *problem.control_bounds)
+    control = problem.admissible(np.zeros(problem.nu))
     u = np.broadcast_to(control, (problem.horizon.steps, problem.nu)).copy()
     parameters = problem.layout.unpack(problem.layout.pack(problem.parameters))
     return Trajectory(t, x, u, Interpolation.HOLD, None, parameters)

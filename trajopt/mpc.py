@@ -396,4 +396,4 @@ class MPC:
             control, source = np.array(self.backup(start.copy(), target), float).reshape(-1), Source.BACKUP
         if control is None or control.shape != (self.problem.nu,) or not np.isfinite(control).all():
             control, source = session.held, Source.HELD
-        return np.clip(control, *self.problem.control_bounds), source
+        return self.problem.admissible(control), source

@@ -98,6 +98,8 @@ def linearise_answer(
         return Optimality(remarks=("Stationarity and gap are not available, because the integration failed.",))
     if not isinstance(problem.dynamics, TracedDynamics):
         return Optimality(remarks=("Stationarity and gap are not available, because the dynamics are a black box.",))
+    if problem.choices is not None:
+        return Optimality(remarks=("Stationarity and gap are not available, because the controls are discrete.",))
     decisions = Decisions.of(problem, trajectory)
     with np.errstate(all="ignore"):
         try:

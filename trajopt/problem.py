@@ -16,12 +16,14 @@ from trajopt.batch_dynamics import BatchDynamics
 from trajopt.constraints import (
     BoundaryConstraint,
     Bounds,
+    Choices,
     Constraint,
     FunctionConstraint,
     IntegralConstraint,
     PathConstraint,
     TerminalConstraint,
     check_order,
+    nearest_choices,
 )
 from trajopt.dynamics import Dynamics, TracedDynamics
 from trajopt.errors import InvalidProblem
@@ -51,6 +53,7 @@ class Feature(StrEnum):
     INTEGRAL_CONSTRAINTS = "integral constraints"
     BLACK_BOX = "black-box dynamics"
     STOCHASTIC = "stochastic dynamics"
+    DISCRETE_CONTROLS = "discrete controls"
 
 
 _KINDS = {
@@ -80,7 +83,7 @@ class Problem:
     initial_state
         (nx,) numbers, None where free; None altogether frees every entry.
     constraints
-        Any of `Bounds`, `PathConstraint`, `TerminalConstraint`, `BoundaryConstraint`, `IntegralConstraint`.
+        Any of `Bounds`, `Choices`, `PathConstraint`, `TerminalConstraint`, `BoundaryConstraint`, `IntegralConstraint`.
     horizon
         `Horizon`.
     parameters
@@ -119,6 +122,7 @@ class Problem:
         object.__setattr__(self, "initial_state", _initial_state(self.initial_state, self.dynamics))
         object.__setattr__(self, "parameters", dict(self.parameters or {}))
         self.layout.pack(self.parameters)
+        _ = self.choices
         _ = self.model  # traces every function, so that mistakes surface here and not in a solver
         self._check_initial_state()
 
@@ -144,7 +148,7 @@ class Problem:
         for constraint in tuple(self.constraints):
             if not isinstance(constraint, Constraint):
                 raise InvalidProblem(
-                    f"constraints contains {constraint!r}, but Bounds, PathConstraint, TerminalConstraint, "
+                    f"constraints contains {constraint!r}, but Bounds, Choices, PathConstraint, TerminalConstraint, "
                     "BoundaryConstraint or IntegralConstraint was expected; wrap it in one of them."
                 )
             target = constraint.target if isinstance(constraint, TerminalConstraint) else None
@@ -219,6 +223,31 @@ class Problem:
         check_order(lower, upper, f"the intersection of all Bounds({what}=...)")
         return np.stack([lower, upper])
 
+    @cached_property
+    def choices(self) -> NDArray[np.float64] | None:
+        """Values of which the control is one at every time, (k, nu); None where it may be any within its bounds."""
+        given = [constraint.values for constraint in self.constraints if isinstance(constraint, Choices)]
+        if not given:
+            return None
+        values, (lower, upper) = np.asarray(given[0]), self.control_bounds
+        if len(given) > 1 or values.shape[1] != self.nu:
+            raise InvalidProblem(
+                f"{len(given)} Choices of {values.shape[1]} controls were given, but one of {self.nu}, "
+                f"{', '.join(self.dynamics.controls)}, was expected; list their combinations as rows."
+            )
+        if not ((lower <= values) & (values <= upper)).all():
+            raise InvalidProblem(
+                f"the choices {values.tolist()} were given, but values within the controls' bounds were expected; drop "
+                "those outside, or the bounds."
+            )
+        return values
+
+    def admissible(self, controls: ArrayLike) -> NDArray[np.float64]:
+        """The nearest of the choices for each row of ``controls``, (..., nu); without choices, within the bounds."""
+        if self.choices is None:
+            return np.clip(np.asarray(controls, float), *self.control_bounds)
+        return self.choices[nearest_choices(self.choices, controls)]
+
     def constraints_by_kind(self) -> dict[str, list[FunctionConstraint]]:
         """Function constraints under "path", "terminal", "boundary" and "integral", each in the order given."""
         functions = [c for c in self.constraints if isinstance(c, FunctionConstraint)]
@@ -243,6 +272,7 @@ class Problem:
             Feature.INTEGRAL_CONSTRAINTS: bool(groups["integral"]),
             Feature.BLACK_BOX: not isinstance(self.dynamics, TracedDynamics),
             Feature.STOCHASTIC: isinstance(self.dynamics, BatchDynamics) and self.dynamics.stochastic,
+            Feature.DISCRETE_CONTROLS: self.choices is not None,
         }
         return frozenset(feature for feature, there in present.items() if there)
 
@@ -304,9 +334,9 @@ class Problem:
             )
 
     def _first_control(self) -> NDArray[np.float64]:
-        """The control of the guess at the start; without a guess, zero moved into its bounds."""
+        """The control of the guess at the start; without a guess, zero moved to where it may be."""
         if self.guess is None:  # at once, because control loops come here at every step
-            return np.clip(np.zeros(self.nu), *self.control_bounds)
+            return self.admissible(np.zeros(self.nu))
         from trajopt.guess import make_guess  # noqa: PLC0415 - which imports this module
 
         return make_guess(self, None).held()[0]

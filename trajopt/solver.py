@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-TRACED = frozenset(Feature) - {Feature.BLACK_BOX, Feature.STOCHASTIC}
-"""Everything that a problem may have whose functions are all traced."""
+TRACED = frozenset(Feature) - {Feature.BLACK_BOX, Feature.STOCHASTIC, Feature.DISCRETE_CONTROLS}
+"""Everything that a problem may have whose functions are all traced and whose controls are continuous."""
 
 SIMULATION = frozenset(
     {

@@ -89,7 +89,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """All rows of all kinds, and departures from what the problem prescribes."""
+    """All rows of all kinds, and departures from what the problem prescribes, such as the choices of the controls."""
 
     state: Rows
     control: Rows
@@ -133,7 +133,7 @@ def measure(
         _rows(model.terminal, [terminal], end),
         _rows(model.boundary, [boundary], end),
         _rows(model.integral, [path.running[1:]], end),
-        tuple(_data(problem, trajectory, parameters)),
+        (*_data(problem, trajectory, parameters), *_choices(problem, path)),
     )
 
 
@@ -159,6 +159,16 @@ def _rows(stacked: StackedRows, values: list[Array], times: Array) -> Rows:
     """Values of function constraints, which come from the plain functions, with the limits and names of the model."""
     table = np.array(values, float).reshape(len(values), len(stacked))
     return Rows(stacked.names, tuple(range(len(stacked))), table, times, stacked.lower, stacked.upper)
+
+
+def _choices(problem: Problem, path: Reintegration) -> list[Violation]:
+    """How far the controls are from the choices, where these are given."""
+    if problem.choices is None:
+        return []
+    nearest = problem.admissible(path.u[: path.stages])
+    distance = np.abs(path.u[: path.stages] - nearest) / np.maximum(1.0, np.abs(nearest))
+    sample, entry = np.unravel_index(int(distance.argmax()), distance.shape)
+    return [Violation("choices of the controls", float(path.t[sample]), float(distance.max()), int(entry))]
 
 
 def _data(problem: Problem, trajectory: Trajectory, parameters: Array) -> list[Violation]:

@@ -100,6 +100,19 @@ def make_penalty(steps: int, nc: int, ne: int, weight: float = 1.0) -> Penalty:
     return Penalty(np.zeros((steps, nc)), np.zeros(ne), np.full(1, weight), np.full(1, weight))
 
 
+def balanced_penalty(data: Data, rollout: Rollout, cost: float) -> float:
+    """What balances cost and violation of a rollout (Birgin, Martinez 2014, section 12.4)."""
+    squares = sum(
+        float(np.sum(np.maximum(0.0, np.maximum(lower - values, values - upper)) ** 2))
+        for values, lower, upper in (
+            (rollout.path, data.path_lower, data.path_upper),
+            (rollout.end, data.end_lower, data.end_upper),
+        )
+    )
+    size = max(1.0, abs(cost))
+    return min(max(2.0 * size / max(1.0, 0.5 * squares), 1e-6 * size), 10.0 * size)
+
+
 @kernel
 def set_penalty(penalty, weight, judge):
     """Give both penalties their values."""

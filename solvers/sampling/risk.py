@@ -29,6 +29,13 @@ class Risk(ABC):
     def aggregate(self, merits: Array) -> Array:
         """(K,) numbers for the merits (P, K) of P particles of K plans."""
 
+    @abstractmethod
+    def weights(self, merits: Array) -> Array:
+        """(P, K) derivatives of those numbers by the merits; one of them where there is a kink. Each column sums to 1.
+
+        A column with a merit that is not finite may hold anything.
+        """
+
 
 @final
 @dataclass(frozen=True)
@@ -39,6 +46,10 @@ class Mean(Risk):
         """See `Risk.aggregate`."""
         return merits.mean(axis=0)
 
+    def weights(self, merits: Array) -> Array:
+        """See `Risk.weights`."""
+        return np.full(merits.shape, 1.0 / len(merits))
+
 
 @final
 @dataclass(frozen=True)
@@ -48,6 +59,10 @@ class Worst(Risk):
     def aggregate(self, merits: Array) -> Array:
         """See `Risk.aggregate`."""
         return merits.max(axis=0)
+
+    def weights(self, merits: Array) -> Array:
+        """See `Risk.weights`."""
+        return (np.arange(len(merits))[:, None] == merits.argmax(axis=0)).astype(float)
 
 
 @final
@@ -69,10 +84,20 @@ class CVaR(Risk):
 
     def aggregate(self, merits: Array) -> Array:
         """See `Risk.aggregate`."""
-        count = max(1.0, self.level * len(merits))
-        worst = np.sort(merits, axis=0)[::-1][: math.ceil(count)]
-        shares = np.minimum(1.0, count - np.arange(len(worst))) / count
-        return shares @ worst
+        shares = self._shares(len(merits))
+        return shares @ np.sort(merits, axis=0)[::-1][: len(shares)]
+
+    def weights(self, merits: Array) -> Array:
+        """See `Risk.weights`."""
+        shares, result = self._shares(len(merits)), np.zeros(merits.shape)
+        worst = np.argsort(merits, axis=0, kind="stable")[::-1][: len(shares)]
+        np.put_along_axis(result, worst, np.broadcast_to(shares[:, None], worst.shape), axis=0)
+        return result
+
+    def _shares(self, particles: int) -> Array:
+        """What the worst particles count, the worst first."""
+        count = max(1.0, self.level * particles)
+        return np.minimum(1.0, count - np.arange(math.ceil(count))) / count
 
 
 @final
@@ -97,3 +122,9 @@ class Exponential(Risk):
         finite = np.where(np.isfinite(worst), worst, 0.0)
         with np.errstate(over="ignore"):
             return finite + np.log(np.exp(self.rate * (merits - finite)).mean(axis=0)) / self.rate
+
+    def weights(self, merits: Array) -> Array:
+        """See `Risk.weights`."""
+        with np.errstate(invalid="ignore"):
+            powers = np.exp(self.rate * (merits - merits.max(axis=0)))
+            return powers / powers.sum(axis=0)

@@ -16,6 +16,7 @@ from trajopt.solver import Memory as SolverMemory
 from trajopt.solver import Outcome
 from trajopt.solvers.kernels import random, sampling, shooting, weights
 from trajopt.solvers.sampling import noise
+from trajopt.solvers.sampling.categorical import check_discrete
 from trajopt.solvers.sampling.engine import make_engine
 from trajopt.solvers.sampling.memory import Memory
 from trajopt.solvers.sampling.solver import SamplingSolver, deviation_of
@@ -33,7 +34,7 @@ def make_proposal(solver: SamplingSolver, problem: Problem, guess: Trajectory, r
     """The first proposal: around the controls of the guess; ``room`` samples at most."""
     n, nu = problem.horizon.steps, problem.nu
     lower, upper = problem.control_bounds
-    controls = np.clip(guess.held(), lower, upper)
+    controls = problem.admissible(guess.held())
     basis = np.zeros((0, 0))
     if solver.increments:
         basis = np.tril(np.ones((n, n)))
@@ -65,7 +66,12 @@ class Search:
         self, solver: SamplingSolver, problem: Problem, guess: Trajectory, memory: SolverMemory | None = None
     ) -> None:
         self.solver, self.guess = solver, guess
-        self.update = solver.make_update()
+        if problem.choices is None:
+            self.update = solver.make_update()
+        else:
+            check_discrete(solver)
+            self.update = solver.make_discrete_update(problem.choices)
+        self.start = problem.admissible(guess.held())
         room = solver.samples + self.update.room
         self.proposal = make_proposal(solver, problem, guess, room)
         self.engine, self.arrays = make_engine(solver, problem, guess, room, self.proposal.mean.size)
@@ -102,7 +108,7 @@ class Search:
     def solve(self, monitor: Monitor) -> Outcome:
         """Value the guess, then iterate."""
         with self.engine.open():
-            self._consider_controls(self.guess.held())
+            self._consider_controls(self.start)
             if not math.isfinite(self.best_merit):
                 self.advance()  # the guess leads nowhere, but samples around it may
             if not math.isfinite(self.best_merit):
@@ -155,7 +161,7 @@ class Search:
     def sample(self) -> None:
         """Draw and value the next generation."""
         self.generation += 1
-        asked = self.update.prepare(self.proposal, self.generation == self.solver.iterations)
+        asked = self.update.prepare(self.proposal, self.generation == self.solver.iterations, self.iteration)
         if asked is None:
             asked = Generation(self.solver.samples, self.proposal.given[:0])
         self.proposal = self.proposal._replace(given=np.ascontiguousarray(asked.given))

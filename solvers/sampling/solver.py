@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trajopt.errors import InvalidProblem
+from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.solver import SIMULATION, Memory, Outcome, Solver
@@ -45,7 +45,8 @@ class SamplingSolver(Solver):
     sigma
         Standard deviation of the noise, a number or one for each control, in the controls' units; None: an eighth of
         the width between bounds, where both are finite (from the middle the bounds are four deviations away), else the
-        largest control of the guess in magnitude, at least 1.
+        largest control of the guess in magnitude, at least 1. Where controls are discrete, the probability that a stage
+        of the plan is drawn anew; None: 1.
     noise_exponent
         beta of noise with the spectrum 1 / f^beta over the horizon: 0 is white, 2 a random walk.
     quasi_random
@@ -144,6 +145,13 @@ class SamplingSolver(Solver):
     def make_update(self) -> Update:
         """The piece that is the method: how the proposal moves."""
 
+    def make_discrete_update(self, choices: Array) -> Update:
+        """The same for discrete controls, which are rows of ``choices`` (k, nu); by those methods that handle them."""
+        raise UnsupportedProblem(
+            f"{type(self).__name__} was given discrete controls, but a method over tables of probabilities was "
+            "expected; use CEM, PredictiveSampling or RandomShooting."
+        )
+
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Search from the controls of ``guess``; its states do not matter."""
         return self.resume(problem, guess, monitor, None)
@@ -170,7 +178,9 @@ def _positive_numbers(values: Any) -> bool:
 
 
 def deviation_of(solver: SamplingSolver, problem: Problem, guess: Trajectory) -> Array:
-    """Standard deviation of each control, (nu,)."""
+    """Standard deviation of each control, (nu,); of discrete ones the probability to be drawn anew."""
+    if problem.choices is not None:
+        return np.full(problem.nu, 1.0 if solver.sigma is None else float(np.asarray(solver.sigma)))
     if solver.sigma is not None:
         given = np.asarray(solver.sigma, float)
         if given.ndim == 1 and given.size != problem.nu:

@@ -48,8 +48,11 @@ class Update(ABC):
     moves: ClassVar[bool] = True
     takes_best_sample: ClassVar[bool] = True
 
-    def prepare(self, proposal: Proposal, last: bool) -> Generation | None:
-        """Set up the next generation, the last one under the iteration limit or not; None: as the settings say."""
+    def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation | None:
+        """Set up the next generation, the last one under the iteration limit or not; None: as the settings say.
+
+        ``iteration`` is its place in the stream of random numbers.
+        """
         return None
 
     @abstractmethod
@@ -99,7 +102,7 @@ class BestUpdate(Update):
 
     samples: int
 
-    def prepare(self, proposal: Proposal, last: bool) -> Generation:
+    def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Try the mean too, so that the plan cannot get worse."""
         return Generation(self.samples, proposal.mean.reshape(1, -1))
 
@@ -163,7 +166,7 @@ class EliteUpdate(Update):
     kept: Array | None = None
     adapts: ClassVar[bool] = True
 
-    def prepare(self, proposal: Proposal, last: bool) -> Generation:
+    def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Count samples, and put elites and mean beside them."""
         samples = max(2 * self.count, int(self.samples * self.decay**-self.generation)) if self.decay > 1.0 else 0
         self.generation += 1

@@ -40,7 +40,7 @@ class ProblemEnvironment(gymnasium.Env[Any, Any]):
         self._parameters = problem.layout.pack(problem.parameters or {})
         self._functions = PlainFunctions(problem, self._parameters)
         self._times = problem.horizon.knots()
-        self.action_space = self._box(1.0, problem.nu)
+        self.action_space = self._actions()
         self.observation_space = self._box(_MOST, problem.nx)
         name = re.sub(r"[^\w.-]", "-", problem.name or "Problem")
         # A specification without registration: tools that make a second environment from this one need it.
@@ -61,9 +61,7 @@ class ProblemEnvironment(gymnasium.Env[Any, Any]):
         k = len(self._u)
         if k == self.problem.horizon.steps:
             raise InvalidProblem("a step was asked for after the end of the horizon; call reset() first.")
-        lower, upper = self.problem.control_bounds
-        share = (np.clip(_numbers(action, self.problem.nu), -1.0, 1.0) + 1.0) / 2.0
-        control = (1.0 - share) * lower + share * upper  # exact at both ends
+        control = self._control(action)
         path = self._integrate(self._times[k : k + 2], self._x[-1], control[None])
         if path.failure:
             return self._observe(), -_MOST, True, False, self._info({}, path.failure)
@@ -75,6 +73,24 @@ class ProblemEnvironment(gymnasium.Env[Any, Any]):
             cost += self._functions.terminal_cost(self._x[-1], float(self._times[-1]))
         violations = self._violations(path, k) if not ended else self._all_violations()
         return self._observe(), -cost, False, ended, self._info(violations, "")
+
+    def _control(self, action: ArrayLike) -> Array:
+        """What an action means."""
+        choices = self.problem.choices
+        if choices is not None:
+            if not self.action_space.contains(action):
+                raise InvalidProblem(
+                    f"the action {action!r} was given to an environment, but a number from 0 to {len(choices) - 1}, "
+                    "that of a choice, was expected; correct it."
+                )
+            return choices[int(np.asarray(action))]
+        lower, upper = self.problem.control_bounds
+        share = (np.clip(_numbers(action, self.problem.nu), -1.0, 1.0) + 1.0) / 2.0
+        return (1.0 - share) * lower + share * upper  # exact at both ends
+
+    def _actions(self) -> gymnasium.spaces.Space[Any]:
+        choices = self.problem.choices
+        return self._box(1.0, self.problem.nu) if choices is None else gymnasium.spaces.Discrete(len(choices))
 
     def _integrate(self, times: Array, start: Array, controls: Array) -> Reintegration:
         trajectory = Trajectory(times, np.tile(start, (times.size, 1)), controls, Interpolation.HOLD)
@@ -120,7 +136,7 @@ def _check(problem: Problem) -> None:
                 f"a problem with {feature} was given, but an environment needs a fixed horizon, start and parameters "
                 "and steps that repeat; fix them."
             )
-    if not np.isfinite(problem.control_bounds).all():
+    if problem.choices is None and not np.isfinite(problem.control_bounds).all():
         raise UnsupportedProblem(
             "a problem with unbounded controls was given, but an environment needs a box of actions; add "
             "Bounds(control=(lower, upper))."

@@ -17,7 +17,8 @@ def to_gymnasium(problem: Problem, *, dtype: Any = "float32") -> gymnasium.Env[A
     One step is one interval of the horizon under a held control, integrated as the certificate does. The sum of an
     episode's rewards is minus the cost, exactly that of the certificate.
 
-    - Actions: a box [-1, 1]^nu that is mapped to the control bounds, which must be finite.
+    - Actions: a box [-1, 1]^nu that is mapped to the control bounds, which must be finite; of discrete controls the
+      number of a choice.
     - Observations: the state, as it is. What the state holds may violate constraints, so the box is that of all
       numbers.
     - Reward: minus the stage cost over the interval, and at the end minus the terminal cost.
