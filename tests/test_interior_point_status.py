@@ -58,6 +58,24 @@ def test_infeasible_problems_are_called_so(name):
     assert "stays violated" in solution.detail
 
 
+def test_a_restoration_without_a_way_on_ends():
+    """One step that overshoots the state's bounds whatever the control; drawn by `infeasible_problems`.
+
+    The soft problem is feasible, so that no step was too short for its line search, which once never returned.
+    """
+    problem = to.Problem(
+        to.DiscreteDynamics(lambda x, u: 0.5 * x + 0.5 * u - 3.25, nx=1, nu=1),
+        stage_cost=lambda x, u: 0.53125 * (x @ x + u @ u),
+        terminal_cost=lambda x: 0.03125 * (x @ x),
+        initial_state=[0.0],
+        constraints=[to.Bounds(control=(-1.0, 1.0), state=(-2.0, 1.0))],
+        horizon=to.Horizon(steps=1),
+    )
+    solution = to.solve(problem, InteriorPoint())
+    assert not solution.success
+    assert "stays violated by 0.75" in solution.message
+
+
 def test_an_equation_without_a_root():
     """x^2 + 1 = 0 at the end: its stationary point is found and called infeasible."""
     problem = mass(to.TerminalConstraint(lambda x: x[0] ** 2 + 1.0, name="no root"))

@@ -105,14 +105,17 @@ def judge(work, progress, alpha, theta, phi):
 
 @inner
 def shortest(progress):
-    """Step length below which restoration takes over (eq. 23)."""
+    """Step length below which restoration takes over (eq. 23).
+
+    Of a feasible point that is zero, which no number of halvings goes below: steps shorter than rounding count as it.
+    """
     theta, slope = progress[0].reference_theta, progress[0].slope
     least = GAMMA_THETA
     if slope < 0.0:
         least = min(least, GAMMA_PHI * theta / -slope)
         if theta <= progress[0].theta_least:
             least = min(least, SWITCH * theta**S_THETA / (-slope) ** S_PHI)
-    return GAMMA_ALPHA * least
+    return max(ROUNDING, GAMMA_ALPHA * least)
 
 
 @inner(inline="always")
