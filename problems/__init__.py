@@ -19,7 +19,7 @@ from trajopt.problems.reference import TAGS, ClosedForm, Entry, Reference
 if TYPE_CHECKING:
     from trajopt.problem import Problem
 
-__all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "extra", "load", "names", "reference"]
+__all__ = ["TAGS", "ClosedForm", "Entry", "Reference", "extra", "load", "names", "reference", "settings"]
 
 _SUPPORT = frozenset({"arm_reach", "drawing", "gymnasium_models", "parameter_fit", "reference"})
 """Files of this folder that hold no problem."""
@@ -53,6 +53,17 @@ def load(name: str, **settings: Any) -> Problem:
                 "expected; correct its name."
             )
     return build(**settings)
+
+
+def settings(name: str) -> dict[str, Any]:
+    """Return the constants that `load` can change, with their published values.
+
+    Raises
+    ------
+    UnknownName
+        When no problem has this name.
+    """
+    return {key: entry.default for key, entry in inspect.signature(_entry(name).build).parameters.items()}
 
 
 def names(*, extras: bool = True) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 
 import trajopt as to
 from trajopt.solvers.collocation import Collocation
+from trajopt.testing.oracles import LinearQuadratic, dense_kkt
 
 T, END = 2.0, 0.5
 A = (END - np.exp(-T)) / (np.exp(T) - np.exp(-T))
@@ -130,7 +131,7 @@ def discrete_lq(steps=12):
         "Q": np.diag([1.0, 2.0, 0.5]),
         "R": np.array([[1.0, 0.2], [0.2, 2.0]]),
     }
-    problem = to.Problem(
+    return to.Problem(
         to.DiscreteDynamics(lambda x, u, t, p: p.A @ x + (1.0 + 0.1 * t) * p.B @ u, nx=3, nu=2),
         stage_cost=lambda x, u, p: 0.5 * (x @ p.Q @ x + u @ p.R @ u),
         terminal_cost=lambda x, p: 2.0 * x @ p.Q @ x,
@@ -138,43 +139,19 @@ def discrete_lq(steps=12):
         parameters=matrices,
         horizon=to.Horizon(steps=steps),
     )
-    return problem, matrices
-
-
-def dense_kkt(problem, m):
-    """States, controls and costates from one dense linear system, with NumPy alone."""
-    n, nx, nu = problem.horizon.steps, 3, 2
-    size = (n + 1) * nx + n * nu
-    hessian, rows, rhs = np.zeros((size, size)), np.zeros(((n + 1) * nx, size)), np.zeros((n + 1) * nx)
-    for k in range(n + 1):
-        x = slice(k * nx, (k + 1) * nx)
-        hessian[x, x] = m["Q"] if k < n else 4.0 * m["Q"]
-        rows[x, x] = np.eye(nx)
-        if k < n:
-            u = slice((n + 1) * nx + k * nu, (n + 1) * nx + (k + 1) * nu)
-            following = slice((k + 1) * nx, (k + 2) * nx)
-            hessian[u, u] = m["R"]
-            rows[following, x], rows[following, u] = -m["A"], -(1.0 + 0.1 * k) * m["B"]
-    rhs[:nx] = problem.initial_values
-    kkt = np.block([[hessian, rows.T], [rows, np.zeros((len(rows), len(rows)))]])
-    z = np.linalg.solve(kkt, np.concatenate([np.zeros(size), rhs]))
-    w, multipliers = z[:size], z[size:]
-    return (
-        w[: (n + 1) * nx].reshape(-1, nx), w[(n + 1) * nx :].reshape(-1, nu), -multipliers.reshape(-1, nx),
-        0.5 * w @ hessian @ w,
-    )  # fmt: skip
 
 
 def test_discrete_lq_equals_the_dense_kkt_solution():
     """Direct transcription of a time-varying linear-quadratic problem is one linear system."""
-    problem, matrices = discrete_lq()
+    problem = discrete_lq()
     solution = to.solve(problem, Collocation())
-    x, u, costates, cost = dense_kkt(problem, matrices)
+    data = LinearQuadratic.of(problem)
+    answer = dense_kkt(data)
     assert solution.success
-    np.testing.assert_allclose(solution.x, x, atol=1e-8)
-    np.testing.assert_allclose(solution.u, u, atol=1e-8)
-    np.testing.assert_allclose(solution.multipliers["costates"], costates, atol=1e-7)
-    assert solution.cost == pytest.approx(cost, rel=1e-10)
+    np.testing.assert_allclose(solution.x, answer.states, atol=1e-8)
+    np.testing.assert_allclose(solution.u, answer.controls, atol=1e-8)
+    np.testing.assert_allclose(solution.multipliers["costates"], answer.costates, atol=1e-7)
+    assert solution.cost == pytest.approx(data.cost(answer.states, answer.controls), rel=1e-10)
     assert solution.u.shape == (12, 2)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import casadi as ca
 import numpy as np
 import pytest
 from ilqr_cases import cartpole, edge, held, pendulum, start_run
@@ -12,6 +11,7 @@ from ilqr_cases import cartpole, edge, held, pendulum, start_run
 import trajopt as to
 from trajopt.solvers import DDP, ILQR
 from trajopt.status import Status
+from trajopt.testing.oracles import DifferentialTwin
 
 NEVER = 1e-300
 """A tolerance that no iteration meets."""
@@ -22,74 +22,29 @@ FOREVER = pytest.mark.parametrize(
 )
 
 
-class Twin:
-    """One unregularised iteration on a discrete unconstrained problem, by matrix products on CasADi's derivatives."""
-
-    def __init__(self, problem, *, second_order):
-        model = problem.model
-        z, y = ca.vertcat(model.x, model.u), ca.SX.sym("y", problem.nx)
-        lagrangian = model.stage_cost + (ca.dot(y, model.dynamics) if second_order else 0)
-        self.nx = problem.nx
-        first = [ca.jacobian(model.dynamics, z), ca.gradient(model.stage_cost, z)]
-        self.stage = ca.Function("stage", [model.x, model.u, y], [*first, ca.hessian(lagrangian, z)[0]])
-        self.step = ca.Function("step", [model.x, model.u], [model.dynamics, model.stage_cost])
-        hessian, gradient = ca.hessian(model.terminal_cost, model.x)
-        self.end = ca.Function("end", [model.x], [model.terminal_cost, gradient, hessian])
-
-    def sweep(self, x, u):
-        """Offsets k, gains K, and the predicted linear and quadratic change."""
-        v, V = (np.array(part) for part in self.end(x[-1])[1:])
-        v, nx, k, K, linear, quadratic = v.ravel(), self.nx, np.zeros_like(u), [None] * len(u), 0.0, 0.0
-        for s in reversed(range(len(u))):
-            F, g, H = (np.array(part) for part in self.stage(x[s], u[s], v))
-            q, Q = g.ravel() + F.T @ v, H + F.T @ V @ F
-            assert np.linalg.eigvalsh(Q[nx:, nx:])[0] > 0.0  # else the kernel would regularise
-            k[s], K[s] = -np.linalg.solve(Q[nx:, nx:], q[nx:]), -np.linalg.solve(Q[nx:, nx:], Q[nx:, :nx])
-            linear += q[nx:] @ k[s]
-            quadratic += k[s] @ Q[nx:, nx:] @ k[s]
-            v, V = q[:nx] + Q[:nx, nx:] @ k[s], Q[:nx, :nx] + Q[:nx, nx:] @ K[s]
-        return k, np.array(K), linear, quadratic
-
-    def roll_out(self, x, u, k, K, length):
-        """States, controls and cost of a step."""
-        states, controls, cost = [x[0]], [], 0.0
-        for s in range(len(u)):
-            controls.append(u[s] + length * k[s] + K[s] @ (states[-1] - x[s]))
-            following, stage = self.step(states[-1], controls[-1])
-            states.append(np.array(following).ravel())
-            cost += float(stage)
-        return np.array(states), np.array(controls), cost + float(self.end(states[-1])[0])
-
-
 @pytest.mark.parametrize("solver", [ILQR(tolerance=NEVER, newton=False), DDP(tolerance=NEVER)], ids=["ilqr", "ddp"])
 def test_iterations_are_those_of_a_slow_twin_and_satisfy_armijo(solver):
     """Gains, decrement, step length, controls and cost of every iteration agree; so does the line search's verdict."""
     problem = pendulum()
-    twin, run = Twin(problem, second_order=solver.second_order), start_run(solver, problem, np.full((30, 1), 3.0))
-    lengths = []
+    twin = DifferentialTwin(problem, second_order=solver.second_order)
+    run, lengths = start_run(solver, problem, np.full((30, 1), 3.0)), []
     for _ in range(8):
-        x, u, merit = run.current.x.copy(), run.current.u.copy(), run.state.merit[0]
+        merit = run.state.merit[0]
         assert run.state.regularisation[0] == 0.0
-        k, K, linear, quadratic = twin.sweep(x, u)
-        if -(linear + 0.5 * quadratic) < 1e-12 * merit:
+        expected = twin.iterate(run.current.x.copy(), run.current.u.copy(), merit)
+        if expected.decrement < 1e-12 * merit:
             break  # from here on rounding decides about the step
         run.step()
         # Roundings of 30 stages in a row, times the growth of a perturbation along the upright pendulum, about e^3.
         close = {"rtol": 1e-9, "atol": 1e-9}
-        np.testing.assert_allclose(run.gains.k, k, **close)
-        np.testing.assert_allclose(run.gains.K, K, **close)
-        assert run.state.decrement[0] == pytest.approx(-(linear + 0.5 * quadratic), rel=1e-9)
-        length = 1.0
-        while True:
-            _, controls, cost = twin.roll_out(x, u, k, K, length)
-            promise = -(length * linear + 0.5 * length**2 * quadratic)
-            if merit - cost >= 1e-4 * promise:
-                break
-            length /= 2.0
-        lengths.append(length)
-        assert run.state.length[0] == length
-        np.testing.assert_allclose(run.current.u, controls, **close)
-        assert run.state.cost[0] == pytest.approx(cost, rel=1e-12)
+        np.testing.assert_allclose(run.gains.k, expected.offsets, **close)
+        np.testing.assert_allclose(run.gains.K, expected.gains, **close)
+        assert run.state.decrement[0] == pytest.approx(expected.decrement, rel=1e-9)
+        lengths.append(expected.length)
+        assert run.state.length[0] == expected.length
+        np.testing.assert_allclose(run.current.u, expected.controls, **close)
+        assert run.state.cost[0] == pytest.approx(expected.cost, rel=1e-12)
+        promise = -(expected.length * expected.linear + 0.5 * expected.length**2 * expected.quadratic)
         assert merit - run.state.merit[0] >= 1e-4 * promise
     assert len(lengths) >= 4
     assert lengths[-1] == 1.0

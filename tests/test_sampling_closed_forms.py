@@ -15,6 +15,7 @@ import trajopt as to
 from tests.sampling_cases import begin, quadratic, regulator
 from trajopt.solvers import CEM, CMAES, DIAL, ICEM, MPPI
 from trajopt.solvers.sampling.search import Search
+from trajopt.testing import oracles
 
 
 def weighted_error(run: Search) -> np.ndarray:
@@ -35,8 +36,7 @@ def test_one_step_on_a_quadratic_cost(mean: float, share: float) -> None:
     run = begin(solver, quadratic(hessian, gradient, np.array([mean, -0.5 * mean])))
     start = run.proposal.mean[0].copy()
     run.advance()
-    precision = temperature * np.diag(sigma**-2)
-    expected = np.linalg.solve(hessian + precision, (1.0 - share) * precision @ start - gradient)
+    expected = oracles.mppi_posterior(hessian, gradient, 0.0, start, np.diag(sigma**2), temperature, share).mean
     error = weighted_error(run)
     assert (np.abs(run.proposal.mean[0] - expected) < 4.0 * error).all()
     assert (error < 0.03).all(), "the standard error is too large to prove anything"
@@ -45,14 +45,10 @@ def test_one_step_on_a_quadratic_cost(mean: float, share: float) -> None:
 def test_information_theoretic_step_is_the_regulator() -> None:
     """One step with the control cost gives the plan of LQR with R = lambda Sigma^-1 = 1, as Riccati's does."""
     A, B, value = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[0.0], [1.0]]), np.eye(2)
-    gains = []
-    for _ in range(10):
-        gains.append(np.linalg.solve(np.eye(1) + B.T @ value @ B, B.T @ value @ A))
-        value = np.eye(2) + A.T @ value @ (A - B @ gains[-1])
-    state, plan = np.array([1.0, 0.0]), []
-    for gain in reversed(gains):
-        plan.append(-gain @ state)
-        state = A @ state + B @ plan[-1]
+    data = oracles.LinearQuadratic.make(
+        np.tile(np.hstack([A, B]), (10, 1, 1)), np.tile(np.eye(3), (10, 1, 1)), value, [1.0, 0.0]
+    )
+    plan = oracles.riccati(data).roll_out(data)[1]
     run = begin(MPPI(samples=200_000, temperature=0.5, sigma=math.sqrt(0.5), control_cost=1.0), regulator())
     run.advance()
     error = weighted_error(run)
@@ -106,6 +102,7 @@ def test_the_travel_of_cem_on_a_slope(share: float, shift: float, factor: float,
     for _ in range(15):
         run.advance()
     assert run.proposal.mean[0, 0] == pytest.approx(-travel, abs=error / (1.0 - factor) ** 2)
+    assert oracles.cem_on_a_slope(share) == pytest.approx((shift, factor), abs=1e-6)
 
 
 @pytest.mark.parametrize(("share", "factor"), [(0.1, 0.072474), (0.2, 0.145645), (0.5, 0.377693)])
@@ -206,52 +203,17 @@ def test_the_schedule_of_dial() -> None:
         np.testing.assert_allclose(run.proposal.deviation[:, 0], expected, rtol=1e-13)
 
 
-class Twin:
-    """CMA-ES written from the tutorial's figure 6 in matrix form, apart from the library."""
-
-    def __init__(self, mean: np.ndarray, sigma: float, samples: int) -> None:
-        n = self.n = len(mean)
-        self.m, self.sigma, self.C, self.ps, self.pc, self.g = mean, sigma, np.eye(n), np.zeros(n), np.zeros(n), 0
-        self.mu = samples // 2
-        raw = np.log((samples + 1) / 2) - np.log(np.arange(self.mu) + 1.0)
-        self.w = raw / raw.sum()
-        self.mueff = 1.0 / (self.w**2).sum()
-
-    def tell(self, samples: np.ndarray, values: np.ndarray) -> None:
-        """One generation from samples (lambda, n) and their values."""
-        n, w, mueff = self.n, self.w, self.mueff
-        cs = (mueff + 2) / (n + mueff + 5)
-        ds = 1 + 2 * max(0, np.sqrt((mueff - 1) / (n + 1)) - 1) + cs
-        cc = (4 + mueff / n) / (n + 4 + 2 * mueff / n)
-        c1 = 2 / ((n + 1.3) ** 2 + mueff)
-        cmu = min(1 - c1, 2 * (mueff - 2 + 1 / mueff) / ((n + 2) ** 2 + mueff))
-        chi = np.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))
-        y = (samples[np.argsort(values)[: self.mu]] - self.m) / self.sigma
-        yw = w @ y
-        d, b = np.linalg.eigh(self.C)
-        self.ps = (1 - cs) * self.ps + np.sqrt(cs * (2 - cs) * mueff) * (b @ np.diag(d**-0.5) @ b.T @ yw)
-        self.g += 1
-        length = np.linalg.norm(self.ps)
-        h = float(length / np.sqrt(1 - (1 - cs) ** (2 * self.g)) < (1.4 + 2 / (n + 1)) * chi)
-        self.pc = (1 - cc) * self.pc + h * np.sqrt(cc * (2 - cc) * mueff) * yw
-        rank_many = sum(w[i] * np.outer(y[i], y[i]) for i in range(self.mu))
-        old = 1 + c1 * (1 - h) * cc * (2 - cc) - c1 - cmu
-        self.C = old * self.C + c1 * np.outer(self.pc, self.pc) + cmu * rank_many
-        self.m = self.m + self.sigma * yw
-        self.sigma *= np.exp(min(1.0, cs / ds * (length / chi - 1)))
-
-
 def test_cmaes_is_its_twin() -> None:
     """Five generations agree with an independent CMA-ES that is told the same samples, to rounding."""
     problem = quadratic([[5.0, 1.0, 0.0], [1.0, 2.0, 0.3], [0.0, 0.3, 9.0]], [1.0, -2.0, 0.5], [1.0, 1.0, 1.0])
     run = begin(CMAES(samples=16, sigma=0.5), problem)
-    twin = Twin(np.ones(3), 0.5, 16)
+    twin = oracles.CovarianceMatrixAdaptation(np.ones(3), 0.5, 16)
     for _ in range(5):
         run.advance()
         samples = np.hstack(list(run.population.parameters[:, :3]))[:, :16].T
         twin.tell(samples, run.population.merits.ravel()[:16])
-        np.testing.assert_allclose(run.proposal.mean[0], twin.m, rtol=1e-12)
-        np.testing.assert_allclose(run.update.covariance, twin.C, rtol=1e-11)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(run.proposal.mean[0], twin.mean, rtol=1e-12)
+        np.testing.assert_allclose(run.update.covariance, twin.covariance, rtol=1e-11)  # type: ignore[attr-defined]
         np.testing.assert_allclose(run.proposal.deviation[0], np.full(3, twin.sigma), rtol=1e-12)
 
 

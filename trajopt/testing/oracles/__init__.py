@@ -1,0 +1,80 @@
+"""Slow, obvious NumPy versions of everything that the library does fast: what the fast code is tested against."""
+
+from trajopt.testing.oracles.decision import (
+    FiniteProcess,
+    Rules,
+    TreeAnswer,
+    action_values,
+    backward_induction,
+    exhaustive_actions,
+    exhaustive_value,
+    iterate_values,
+    uct,
+)
+from trajopt.testing.oracles.dense import (
+    Answer,
+    QuadraticProgram,
+    assemble,
+    box_quadratic_program,
+    condense,
+    dense_kkt,
+    farkas_margin,
+    kkt_errors,
+    read,
+)
+from trajopt.testing.oracles.differential import DifferentialTwin, Iteration
+from trajopt.testing.oracles.integration import euler_step, midpoint_step, rk3_step, rk4_step, roll_out
+from trajopt.testing.oracles.linear_quadratic import LinearQuadratic
+from trajopt.testing.oracles.riccati import Riccati, riccati, stationary_riccati
+from trajopt.testing.oracles.sampling import (
+    CovarianceMatrixAdaptation,
+    Posterior,
+    cem_on_a_bowl,
+    cem_on_a_slope,
+    cem_step,
+    effective_samples,
+    mppi_posterior,
+    mppi_step,
+    softmax_weights,
+)
+
+__all__ = [
+    "Answer",
+    "CovarianceMatrixAdaptation",
+    "DifferentialTwin",
+    "FiniteProcess",
+    "Iteration",
+    "LinearQuadratic",
+    "Posterior",
+    "QuadraticProgram",
+    "Riccati",
+    "Rules",
+    "TreeAnswer",
+    "action_values",
+    "assemble",
+    "backward_induction",
+    "box_quadratic_program",
+    "cem_on_a_bowl",
+    "cem_on_a_slope",
+    "cem_step",
+    "condense",
+    "dense_kkt",
+    "effective_samples",
+    "euler_step",
+    "exhaustive_actions",
+    "exhaustive_value",
+    "farkas_margin",
+    "iterate_values",
+    "kkt_errors",
+    "midpoint_step",
+    "mppi_posterior",
+    "mppi_step",
+    "read",
+    "riccati",
+    "rk3_step",
+    "rk4_step",
+    "roll_out",
+    "softmax_weights",
+    "stationary_riccati",
+    "uct",
+]
