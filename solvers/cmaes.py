@@ -100,6 +100,9 @@ class _Covariance(Update):
     inverse_root: Array = field(default_factory=lambda: np.zeros((0, 0)))
     decomposed: int = 0
     adapts: ClassVar[bool] = True
+    remembered: ClassVar[tuple[str, ...]] = (
+        "sigma", "generation", "unit", "covariance", "path_sigma", "path_covariance", "inverse_root", "decomposed",
+    )  # fmt: skip
 
     def restart(self, proposal: Proposal) -> None:
         """Begin with the identity, in units of the deviation."""

@@ -17,7 +17,7 @@ schedule in hydrax's form; tau from the paper's settings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class _Annealed(SoftmaxUpdate):
     factors: tuple[float, float] = (1.0, 1.0)
     iteration: int = 0
     base: Array = field(default_factory=lambda: np.zeros(0))
+    remembered: ClassVar[tuple[str, ...]] = ("iteration", "base")
 
     def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Set the deviation of this iteration."""

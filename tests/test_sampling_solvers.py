@@ -306,7 +306,7 @@ def test_elites_of_an_earlier_solve_are_tried_first() -> None:
     solver = ICEM(sigma=0.01, iterations=1)
     outcome = solver.run(problem, make_guess(problem, None), Monitor())
     assert isinstance(outcome.memory, Memory)
-    memory = replace(outcome.memory, elites=np.array([[9.0]]), exact=None)
+    memory = replace(outcome.memory, elites=np.array([[9.0]]), noise=None)
     found = solver.resume(problem, make_guess(problem, None), Monitor(), memory)
     assert found.trajectory.u[0, 0] == 9.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,10 +15,11 @@ from trajopt.errors import TrajoptError
 from trajopt.guess import make_guess
 from trajopt.problem import Problem
 from trajopt.solution import Solution
+from trajopt.solver import Memory, Solver
 from trajopt.status import Status
 
 Array = NDArray[np.float64]
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Source(StrEnum):
@@ -123,6 +124,8 @@ class Session:
         (nu,) the last command, or before the first what the problem's guess begins with.
     plan
         The plan that is followed.
+    memory, stream
+        What the solver remembers beside the plan, and the tick at which it began to; without memory, of the last solve.
     ready, prepared
         In real-time mode whether the plan was prepared for the next tick, and what went wrong with it.
     last
@@ -139,11 +142,13 @@ class Session:
     held: Array
     parameters: dict[str, Any]
     plan: Solution | None = None
+    memory: Memory | None = None
+    stream: int = 0
     ready: bool = False
     prepared: str = ""
     last: tuple[float, Array, Array] | None = None
     overruns: int = 0
-    _numbers: tuple[str, ...] = field(default=("tick", "time", "ready", "prepared", "overruns"), repr=False)
+    _numbers: tuple[str, ...] = field(default=("tick", "time", "stream", "ready", "prepared", "overruns"), repr=False)
 
     @classmethod
     def begin(cls, problem: Problem, delay: int) -> Session:
@@ -157,6 +162,12 @@ class Session:
         self.sent = [*self.sent, control.copy()][1:] if self.sent else []
         self.held, self.last = control.copy(), (target, start.copy(), control.copy())
         self.tick, self.time = self.tick + 1, following
+
+    def seeded(self, solver: Solver) -> Solver:
+        """The solver, with a seed of its own for each memory: the same noise again and again would not average out."""
+        if is_dataclass(solver) and any(entry.name == "seed" for entry in fields(solver)):
+            return replace(solver, seed=(solver.seed + self.stream) % 2**64)  # type: ignore[attr-defined]
+        return solver
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays by name, without objects."""
@@ -173,11 +184,13 @@ class Session:
             arrays |= {f"plan/{name}": np.asarray(value) for name, value in plan.items()}
             values = self.plan.problem.parameters if self.plan.problem is not None else None
             arrays |= {f"planned/{name}": np.asarray(value, float) for name, value in (values or {}).items()}
+        if self.memory is not None:
+            arrays |= {f"memory/{name}": value for name, value in self.memory.to_arrays().items()}
         return {"head": np.array(json.dumps(head))} | arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any], problem: Problem) -> Session:
-        """What `to_arrays` gave, for the same problem; nothing in it is executed.
+    def from_arrays(cls, arrays: Mapping[str, Any], problem: Problem, solver: Solver) -> Session:
+        """What `to_arrays` gave, for the same problem and solver; nothing in it is executed.
 
         Raises
         ------
@@ -185,7 +198,7 @@ class Session:
             When the arrays are something else, or have other sizes.
         """
         try:
-            return cls._from_arrays(arrays, problem)
+            return cls._from_arrays(arrays, problem, solver)
         except Exception as error:
             raise TrajoptError(
                 f"arrays were given that are no session of MPC.state() for this problem ({error}); save the session "
@@ -193,7 +206,7 @@ class Session:
             ) from error
 
     @classmethod
-    def _from_arrays(cls, arrays: Mapping[str, Any], problem: Problem) -> Session:
+    def _from_arrays(cls, arrays: Mapping[str, Any], problem: Problem, solver: Solver) -> Session:
         head = json.loads(str(arrays["head"]))
         if head["format"] != _FORMAT:
             raise ValueError(f"format {head['format']}, this version reads {_FORMAT}")
@@ -207,10 +220,13 @@ class Session:
             raise ValueError(f"commands have shape {held.shape}, not ({problem.nu},)")
         parameters = problem.layout.update(problem.parameters, group("parameters"))
         session = cls(head["tick"], head["time"], list(sent), held, parameters)
-        session.ready, session.prepared, session.overruns = head["ready"], head["prepared"], head["overruns"]
+        for name in ("stream", "ready", "prepared", "overruns"):
+            setattr(session, name, head[name])
         if last:
             session.last = (float(last["time"]), last["state"], last["control"])
         if "plan" in head:
             planned = problem.at(parameters=group("planned") or None)
             session.plan = Solution.from_arrays(head["plan"], group("plan"), planned, "the session")
+        remembered = group("memory")
+        session.memory = solver.read_memory(remembered) if remembered else None
         return session

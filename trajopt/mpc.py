@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajopt.control_session import Session, Source, Tick
 from trajopt.errors import InvalidProblem, TrajoptError, UnsupportedProblem
-from trajopt.plan import control_law, is_usable, warm_start
+from trajopt.plan import control_law, is_usable, move_memory, warm_start
 from trajopt.problem import Feature, Problem
 from trajopt.registry import find_solver
 from trajopt.solution import Solution
@@ -62,7 +62,8 @@ class MPC:
         What to plan: its horizon slides along, or with ``shrink`` ends when it always would. Costs and constraints that
         depend on time get the true time. Duration, start and parameters must be numbers.
     solver
-        A solver, the name of one, or "auto". One with a seed gets another one at each tick, counted up from its own.
+        A solver, the name of one, or "auto". What it remembers of a solve goes to the next one, unless that failed;
+        one with a seed then goes on in its stream of random numbers, else it gets a seed counted up with the ticks.
     period
         Time between ticks; default: an interval of the horizon. Discrete time has ticks of one step.
     replan
@@ -75,7 +76,7 @@ class MPC:
     delay
         Ticks between the measurement of a state and the moment when its command acts, a whole number.
     shift
-        Whether plans start from the plan before; else each starts from the problem's own guess.
+        Whether plans start from the plan and the memory before; else each starts from the problem's own guess.
     shrink
         Whether the horizon shrinks towards its fixed end instead of sliding.
     real_time
@@ -278,7 +279,7 @@ class MPC:
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Go on where `state` was taken, by a controller of the same settings; ``np.load(path)`` gives its arrays."""
-        session = Session.from_arrays(arrays, self.problem)
+        session = Session.from_arrays(arrays, self.problem, self.solver)
         if len(session.sent) != self.delay:
             raise InvalidProblem(
                 f"the session has {len(session.sent)} commands on their way, but this controller has a delay of "
@@ -350,16 +351,24 @@ class MPC:
     ) -> tuple[Solution | None, str]:
         """Solve from a state at a time and keep the plan if it is usable; returns it, else why there is none."""
         session = self._session
+        known, session.memory = session.memory, None  # a solve that fails leaves none behind
         if not np.isfinite(start).all():
             return None, "The model's prediction is not finite."
         try:
             problem = self._problem_at(target, start)
-            guess = warm_start(session.plan, problem) if self.shift and session.plan is not None else None
+            guess = memory = None
+            if self.shift and session.plan is not None:
+                guess = warm_start(session.plan, problem)
+                memory = None if known is None else move_memory(known, session.plan, problem)
+            if memory is None:
+                session.stream = session.tick
             left = None
             if clock is not None and self.budget is not None:
                 left = max(self.budget - (time.perf_counter() - clock), _LEAST_TIME)
             stop = None if iterations is None else lambda record: record.number >= iterations
-            found = solve(problem, self._solver(), guess=guess, max_time=left, callback=stop)
+            found = solve(
+                problem, session.seeded(self.solver), guess=guess, memory=memory, max_time=left, callback=stop
+            )
         except (TrajoptError, ArithmeticError, ValueError) as error:
             return None, str(error)
         if found.status is Status.INTERRUPTED:
@@ -372,15 +381,8 @@ class MPC:
             raise UnsupportedProblem(
                 f"real_time was asked for, but {found.solver} gives no feedback gains; use ILQR or InteriorPoint."
             )
-        session.plan = found
-        return found, ""
-
-    def _solver(self) -> Solver:
-        """The solver, with a seed of its own for this tick: the same noise again and again would not average out."""
-        solver, tick = self.solver, self._session.tick
-        if is_dataclass(solver) and any(entry.name == "seed" for entry in fields(solver)):
-            return replace(solver, seed=(solver.seed + tick) % 2**64)  # type: ignore[attr-defined]
-        return solver
+        session.plan, session.memory = replace(found, memory=None), found.memory
+        return session.plan, ""
 
     def _control(self, target: float, start: Array, source: Source) -> tuple[Array, Source]:
         """What to send: from the plan while it lasts, then from the backup, then whatever was sent last."""

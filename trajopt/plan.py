@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trajopt.problem import Problem
 from trajopt.solution import Solution
+from trajopt.solver import Memory
 from trajopt.status import Status
 from trajopt.trajectory import Trajectory
 
@@ -46,15 +47,36 @@ def warm_start(plan: Solution, problem: Problem) -> Trajectory:
 
     On the plan's own grid it is shifted by whole intervals, else interpolated; behind its end its last values are held.
     """
-    knots = problem.horizon.knots()
-    h = (plan.t[-1] - plan.t[0]) / plan.steps
-    shift = (knots[0] - plan.t[0]) / h
-    steps = round(shift)
+    knots, h = problem.horizon.knots(), _step(plan)
+    shift = _advance(plan, problem)
     same = plan.steps == problem.horizon.steps and abs(knots[-1] - knots[0] - plan.steps * h) <= _ON_GRID * h
-    if same and abs(shift - steps) <= _ON_GRID and 0 <= steps <= plan.steps:
-        moved = plan.shift(steps)
+    if same and shift.is_integer() and 0 <= shift <= plan.steps:
+        moved = plan.shift(int(shift))
     else:
         moved = replace(plan.trajectory, multipliers=plan.multipliers).resample(knots)
     x = moved.x.copy()
     x[0] = np.where(np.isnan(problem.initial_values), x[0], problem.initial_values)
     return replace(moved, t=knots, x=x)
+
+
+def move_memory(memory: Memory, plan: Solution, problem: Problem) -> Memory | None:
+    """What a solver remembers of ``plan``, moved to the horizon of ``problem``; None where that is out of its reach.
+
+    Nothing is left where the clock went back, beyond the plan's end, or the steps have another length.
+    """
+    shift, h = _advance(plan, problem), _step(plan)
+    steps = problem.horizon.steps
+    knots = problem.horizon.knots()
+    if not 0 <= shift < plan.steps or abs((knots[-1] - knots[0]) / steps - h) > _ON_GRID * h:
+        return None
+    return memory.shift(shift, steps)
+
+
+def _step(plan: Solution) -> float:
+    return float(plan.t[-1] - plan.t[0]) / plan.steps
+
+
+def _advance(plan: Solution, problem: Problem) -> float:
+    """Steps of the plan from its beginning to that of the problem, a whole number where rounding alone misses it."""
+    shift = float(problem.horizon.knots()[0] - plan.t[0]) / _step(plan)
+    return float(round(shift)) if abs(shift - round(shift)) <= _ON_GRID else shift

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trajopt.multi_phase_solution import MultiPhaseSolution
     from trajopt.problems.drawing import Drawing
     from trajopt.problems.reference import Reference
+    from trajopt.solver import Memory
     from trajopt.transcription.interval import IntervalScheme
     from trajopt.transcription.mesh import Mesh
 
@@ -66,6 +67,8 @@ class Solution:
         A sentence of the solver's behind the status's own.
     transcription
         What the solver made of an interval, if it is one that finds local optima; files do not keep it.
+    memory
+        What ``solve(memory=...)`` goes on from, if the solver remembers more than its answer; files do not keep it.
     whole
         The answer in several phases of which this is one: its certificate judges the phase by its part in the whole.
     """
@@ -82,6 +85,7 @@ class Solution:
     multipliers: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
     transcription: IntervalScheme | Mesh | None = None
+    memory: Memory | None = None
     whole: MultiPhaseSolution | None = None
 
     @property

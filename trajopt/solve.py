@@ -15,9 +15,9 @@ from trajopt.phase_guesses import make_guesses
 from trajopt.problem import Problem
 from trajopt.registry import find_solver
 from trajopt.solution import Solution
-from trajopt.solver import MultiPhaseOutcome, MultiPhaseSolver, Outcome, Solver
+from trajopt.solver import Memory, MultiPhaseOutcome, MultiPhaseSolver, Outcome, Solver
 from trajopt.status import Status
-from trajopt.validation import check_positive
+from trajopt.validation import check, check_positive
 
 
 @overload
@@ -27,6 +27,7 @@ def solve(
     *,
     guess: Any = None,
     parameters: Mapping[str, Any] | None = None,
+    memory: Memory | None = None,
     max_time: float | None = None,
     callback: Callable[[Iteration], object] | None = None,
     progress: bool = False,
@@ -54,6 +55,7 @@ def solve(
     *,
     guess: Any = None,
     parameters: Mapping[str, Any] | None = None,
+    memory: Memory | None = None,
     max_time: float | None = None,
     callback: Callable[[Iteration], object] | None = None,
     progress: bool = False,
@@ -72,6 +74,9 @@ def solve(
         several phases a `MultiPhaseSolution`, a list of such guesses, or a dictionary of them by names of phases.
     parameters
         New values of parameters for this solve; nothing is compiled again.
+    memory
+        ``solution.memory`` of an earlier solve by this solver, moved with its ``shift`` as far as the horizon moved: a
+        sampling solver then goes on from its proposal, elites and multipliers. Solvers without memory need none.
     max_time
         Seconds after which the best so far is returned with status TIME_LIMIT.
     callback
@@ -101,18 +106,20 @@ def solve(
         check_positive(max_time, "max_time")
     if callback is not None and not callable(callback):
         raise InvalidProblem(f"callback={callback!r} was given, but a function of an Iteration was expected; pass one.")
+    known = memory is None or (isinstance(memory, Memory) and isinstance(problem, Problem))
+    check(memory, "memory", "the memory of a solution of one phase, or None", known)
     problem = problem.at(parameters=parameters)
     chosen = find_solver(solver, problem)
     start = make_guess(problem, guess) if isinstance(problem, Problem) else make_guesses(problem, guess)
     if not progress:
         monitor = Monitor(max_time, callback)
-        solution = _finish(problem, chosen, _run(problem, chosen, start, monitor), monitor)
+        solution = _finish(problem, chosen, _run(problem, chosen, start, monitor, memory), monitor)
     else:
         from trajopt.view.progress import Progress  # noqa: PLC0415 - the display loads only when asked for
 
         with Progress(problem, chosen) as display:
             monitor = Monitor(max_time, callback, display.show)
-            outcome = _run(problem, chosen, start, monitor)
+            outcome = _run(problem, chosen, start, monitor, memory)
         solution = _finish(problem, chosen, outcome, monitor)
     if raise_on_failure and not solution.success:
         raise SolveFailed(f"{chosen} ended with status {solution.status}: {solution.message}", solution)
@@ -120,12 +127,12 @@ def solve(
 
 
 def _run(
-    problem: Problem | MultiPhaseProblem, solver: Solver, start: Any, monitor: Monitor
+    problem: Problem | MultiPhaseProblem, solver: Solver, start: Any, monitor: Monitor, memory: Memory | None
 ) -> Outcome | MultiPhaseOutcome:
     parts = [start] if isinstance(problem, Problem) else start
     try:
         if isinstance(problem, Problem):
-            return solver.run(problem, start, monitor)
+            return solver.resume(problem, start, monitor, memory)
         assert isinstance(solver, MultiPhaseSolver)  # which find_solver sees to
         return solver.run_phases(problem, start, monitor)
     except KeyboardInterrupt:
@@ -173,4 +180,5 @@ def _solution(problem: Problem, solver: Solver, outcome: Outcome, monitor: Monit
         multipliers=dict(outcome.multipliers),
         detail=outcome.detail,
         transcription=outcome.transcription,
+        memory=outcome.memory,
     )

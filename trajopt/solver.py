@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Feature, Problem
@@ -42,8 +43,20 @@ class Memory(ABC):
     """What a solver keeps of one solve for the next one on a receding horizon, beside the trajectory."""
 
     @abstractmethod
-    def shift(self, steps: int) -> Memory:
-        """What is left of it when the horizon has moved on by that many steps."""
+    def shift(self, steps: float, length: int | None = None) -> Memory:
+        """What is left of it when the horizon has moved on by that many steps, 0 or more, whole or not.
+
+        Parameters
+        ----------
+        steps
+            How far it moved, in its own steps.
+        length
+            Steps of the new horizon; None: as many as before.
+        """
+
+    @abstractmethod
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything as arrays by name, without objects; `Solver.read_memory` makes it again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +148,12 @@ class Solver(ABC):
     def resume(self, problem: Problem, guess: Trajectory, monitor: Monitor, memory: Memory | None) -> Outcome:
         """As `run`, going on from an earlier outcome's memory; here, for solvers without any, it is `run`."""
         return self.run(problem, guess, monitor)
+
+    def read_memory(self, arrays: Mapping[str, Any]) -> Memory:
+        """The memory that `Memory.to_arrays` wrote, of an outcome of this solver."""
+        raise InvalidProblem(
+            f"{self} was given a memory of {', '.join(arrays)}, but remembers nothing between solves; leave it out."
+        )
 
 
 class MultiPhaseSolver(Solver, ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from trajopt.solvers.kernels import random, sampling, shooting, weights
 from trajopt.solvers.sampling import noise
 from trajopt.solvers.sampling.categorical import check_discrete
 from trajopt.solvers.sampling.engine import make_engine
-from trajopt.solvers.sampling.memory import Memory
+from trajopt.solvers.sampling.memory import Memory, Noise, fit
 from trajopt.solvers.sampling.solver import SamplingSolver, deviation_of
 from trajopt.solvers.sampling.update import Generation
 from trajopt.status import Status
@@ -91,6 +90,7 @@ class Search:
 
     def _recall(self, memory: Memory) -> None:
         """Go on where an earlier search was, unless it was of another size."""
+        memory = memory.on(self.proposal.basis)
         if memory.mean.shape != self.proposal.mean.shape:
             return
         self.iteration = memory.iteration
@@ -98,12 +98,16 @@ class Search:
         if memory.penalty.path.shape == self.engine.penalty.path.shape:
             for now, then in zip(self.engine.penalty, memory.penalty, strict=True):
                 now[:] = then
-        if memory.exact is not None:
-            proposal, update = memory.exact
-            self.proposal.deviation[:], self.proposal.filter[:] = proposal.deviation, proposal.filter
-            self.update = copy.deepcopy(update)
+        noise = memory.noise
+        if noise is not None and (noise.method, noise.filter.shape) == (self._method, self.proposal.filter.shape):
+            self.proposal.deviation[:], self.proposal.filter[:] = noise.deviation, noise.filter
+            self.update.recall(noise.learnt)
         else:
             self.update.adopt(memory.elites)
+
+    @property
+    def _method(self) -> str:
+        return type(self.update).__name__
 
     def solve(self, monitor: Monitor) -> Outcome:
         """Value the guess, then iterate."""
@@ -128,7 +132,8 @@ class Search:
         elites = self.update.elites
         kept = np.zeros((0, self.proposal.mean.size)) if elites is None else elites
         proposal = self.proposal
-        return Memory(proposal.mean, kept, self.iteration, proposal.basis, self.engine.penalty, (proposal, self.update))
+        noise = Noise(self._method, proposal.deviation, proposal.filter, self.update.learnt())
+        return Memory(proposal.mean, kept, self.iteration, proposal.basis, self.engine.penalty, noise)
 
     def step(self) -> tuple[Status | None, dict[str, float]]:
         """One iteration, and what follows when the plan stops improving."""
@@ -215,8 +220,7 @@ class Search:
 
     def _restart(self) -> None:
         """Centre the proposal on the best plan."""
-        basis, controls = self.proposal.basis, self.best.u
-        self.proposal.mean[:] = controls if basis.size == 0 else np.linalg.lstsq(basis, controls)[0]
+        self.proposal.mean[:] = fit(self.best.u, self.proposal.basis)
         self.proposal.deviation[:] = self.first_deviation * self.scale
         self.proposal.filter[:] = self.first_filter
         self.update.restart(self.proposal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -161,6 +161,12 @@ class SamplingSolver(Solver):
         from trajopt.solvers.sampling.search import Search  # noqa: PLC0415 - kernels load when they are needed
 
         return Search(self, problem, guess, memory).solve(monitor)
+
+    def read_memory(self, arrays: Mapping[str, Any]) -> Memory:
+        """See `trajopt.solver.Solver.read_memory`."""
+        from trajopt.solvers.sampling.memory import Memory as Search  # noqa: PLC0415 - as above
+
+        return Search.from_arrays(arrays)
 
 
 def check_share(value: Any, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -42,11 +43,26 @@ class Update(ABC):
         Whether a sample may be the answer; otherwise it is the mean alone.
     moves
         Whether the proposal moves at all; if not, a rest is a dead end.
+    remembered
+        Names of the fields that change during a search, but for work: numbers and arrays, or None.
     """
 
     adapts: ClassVar[bool] = False
     moves: ClassVar[bool] = True
     takes_best_sample: ClassVar[bool] = True
+    remembered: ClassVar[tuple[str, ...]] = ()
+
+    def learnt(self) -> dict[str, Array]:
+        """What it remembers, by name."""
+        values = {name: getattr(self, name) for name in self.remembered}
+        return {name: np.asarray(value, float) for name, value in values.items() if value is not None}
+
+    def recall(self, learnt: Mapping[str, Array]) -> None:
+        """Take over what another update of the same method had `learnt`."""
+        for name in self.remembered:
+            if name in learnt:
+                now, then = getattr(self, name), learnt[name]
+                setattr(self, name, then.copy() if then.ndim else type(now)(then))
 
     def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation | None:
         """Set up the next generation, the last one under the iteration limit or not; None: as the settings say.
@@ -165,6 +181,7 @@ class EliteUpdate(Update):
     generation: int = 0
     kept: Array | None = None
     adapts: ClassVar[bool] = True
+    remembered: ClassVar[tuple[str, ...]] = ("generation", "kept")
 
     def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Count samples, and put elites and mean beside them."""
