@@ -1,8 +1,8 @@
 """MPPI: milliseconds an iteration and nanoseconds a simulated step, for each part and number of threads.
 
 Run with ``python bench/mppi.py``. The problem is a cart-pole with 50 steps of RK4. An iteration draws the noise,
-simulates, weighs and averages the samples, and simulates the new plan. With the package pytorch-mppi installed its
-``command`` on the same dynamics (Euler, a quarter of the work) is timed beside it.
+simulates, weighs and averages the samples, and simulates the new plan. Double and single precision take turns. With the
+package pytorch-mppi installed its ``command`` on the same dynamics (Euler, a quarter of the work) is timed beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import importlib.util
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -25,7 +26,7 @@ from trajopt.solvers import MPPI
 from trajopt.solvers.kernels import random, sampling, weights
 from trajopt.solvers.sampling.search import Search
 
-STEPS = 50
+STEPS, PRECISIONS = 50, ("float64", "float32")
 
 
 def median_time(call: Callable[[], object], repetitions: int = 200) -> float:
@@ -40,22 +41,43 @@ def median_time(call: Callable[[], object], repetitions: int = 200) -> float:
     return statistics.median(durations)
 
 
-def prepare(samples: int, threads: int) -> tuple[to.Problem, Any]:
+def prepare(samples: int, threads: int, precision: str = "float64") -> tuple[to.Problem, Any]:
     """A run of MPPI on the cart-pole, before its first iteration."""
     problem = problems.load("cartpole", steps=STEPS)
-    return problem, Search(MPPI(samples=samples, threads=threads), problem, make_guess(problem, None))
+    solver = MPPI(samples=samples, threads=threads, precision=precision)
+    return problem, Search(solver, problem, make_guess(problem, None))
+
+
+def alternating_times(calls: Sequence[Callable[[], object]], repetitions: int = 100) -> list[float]:
+    """Median durations of calls that take turns, so that what else the machine does meets all of them."""
+    durations: list[list[float]] = [[] for _ in calls]
+    for repetition in range(repetitions + 10):
+        for call, times in zip(calls, durations, strict=True):
+            start = time.perf_counter()
+            call()
+            if repetition >= 10:
+                times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in durations]
 
 
 def iteration_rows() -> None:
-    """Print the time of whole iterations."""
-    print(f"{'samples':>8} {'threads':>8} {'iteration ms':>13} {'ns a step':>10}")
+    """Print the time of whole iterations, and of drawing and simulating alone, in both precisions."""
+    print(f"{'samples':>8} {'threads':>8} {'precision':>10} {'iteration ms':>13} {'ns a step':>10} {'of rollouts':>12}")
     for samples in (1024, 10240):
         for threads in range(1, (os.cpu_count() or 1) + 1):
-            _, run = prepare(samples, threads)
-            with run.engine.open():
-                seconds = median_time(run.advance)
-            step = seconds / samples / STEPS
-            print(f"{samples:>8} {threads:>8} {seconds * 1e3:>13.3f} {step * 1e9:>10.2f}", flush=True)
+            runs = [prepare(samples, threads, precision)[1] for precision in PRECISIONS]
+            with runs[0].engine.open(), runs[1].engine.open():
+                whole = alternating_times([run.advance for run in runs])
+                parts = alternating_times([sampler(run) for run in runs])
+            for precision, seconds, part in zip(PRECISIONS, whole, parts, strict=True):
+                steps = samples * STEPS * 1e-9
+                cells = f"{seconds * 1e3:>13.3f} {seconds / steps:>10.2f} {part / steps:>12.2f}"
+                print(f"{samples:>8} {threads:>8} {precision:>10} {cells}", flush=True)
+
+
+def sampler(run: Search) -> Callable[[], object]:
+    """The call that draws and simulates."""
+    return lambda: run.engine.sample(run.proposal, run.population, 0)
 
 
 @numba.njit(nogil=True)
@@ -169,15 +191,17 @@ def diff_drive() -> to.Problem:
 def diff_drive_rows() -> None:
     """Print ticks and simulated steps a second of the diff-drive benchmark, in one thread and in two."""
     problem = diff_drive()
-    print(f"\n{'diff-drive samples':>18} {'threads':>8} {'tick ms':>9} {'1e6 steps/s a core':>19}")
+    print(f"\n{'diff-drive samples':>18} {'threads':>8} {'precision':>10} {'tick ms':>9} {'1e6 steps/s a core':>19}")
     for samples in (1024, 2048, 8192, 16384):
         for threads in (1, 2):
-            solver = MPPI(samples=samples, threads=threads, sigma=0.2, temperature=1.0)
-            run = Search(solver, problem, make_guess(problem, None))
-            with run.engine.open():
-                seconds = median_time(run.advance, 50)
-            rate = samples * 100 / seconds / threads * 1e-6
-            print(f"{samples:>18} {threads:>8} {seconds * 1e3:>9.3f} {rate:>19.1f}", flush=True)
+            settings = MPPI(samples=samples, threads=threads, sigma=0.2, temperature=1.0)
+            solvers = [replace(settings, precision=precision) for precision in PRECISIONS]
+            runs = [Search(solver, problem, make_guess(problem, None)) for solver in solvers]
+            with runs[0].engine.open(), runs[1].engine.open():
+                ticks = alternating_times([run.advance for run in runs], 30)
+            for precision, seconds in zip(PRECISIONS, ticks, strict=True):
+                rate = samples * 100 / seconds / threads * 1e-6
+                print(f"{samples:>18} {threads:>8} {precision:>10} {seconds * 1e3:>9.3f} {rate:>19.1f}", flush=True)
 
 
 def tick_row() -> None:

@@ -15,6 +15,7 @@ from trajopt.errors import InvalidProblem
 from trajopt.lowering.cuda import PRECISIONS, Launch, check_device, compile_expression, make_array, to_device
 from trajopt.problem import Problem
 from trajopt.solvers.kernels import sampling, shooting
+from trajopt.solvers.sampling.precision import inwards
 from trajopt.transcription.stages import Stages
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class CudaRollouts:
         self._penalty = self._buffers(np.zeros((steps, nc)), np.zeros(ne), np.ones(1))
         lower, upper = bounds or (data.lower, data.upper)
         self._proposal = self._buffers(
-            np.zeros(self._shape), np.ones(self._shape), *_inwards(lower, upper, self._real),
+            np.zeros(self._shape), np.ones(self._shape), *inwards(lower, upper, self._real),
             np.zeros((0, 0, 0)) if noise_filter is None else noise_filter,
             np.zeros((0, 0)) if basis is None else basis,
             np.zeros((given, self._rows)),
@@ -124,7 +125,7 @@ class CudaRollouts:
             kernels.Proposal(*_devices(self._proposal)),
             kernels.Penalty(*_devices(self._penalty)),
         )
-        functions = sampling._expressions(problem, stages)
+        functions = sampling.roll_out_expressions(problem, stages)
         stage, end = (compile_expression(name, functions[name], precision) for name in ("stage", "end"))
         flags = noise_filter is not None, basis is not None
         self._make_launches(kernels.make_roll_out(stage, end, problem.nx, nu, precision, *flags), *threads)
@@ -243,15 +244,8 @@ def _devices(buffers: list[_Buffer]) -> list[Any]:
 
 def _flat(data: sampling.Data, real: Any) -> list[Array]:
     """The data without its key, with flat limits, and bounds that hold exactly."""
-    lower, upper = _inwards(data.lower, data.upper, real)
+    lower, upper = inwards(data.lower, data.upper, real)
     limits = {"path_limits": data.path_limits.ravel(), "end_limits": data.end_limits.ravel()}
     parts = data._replace(lower=lower, upper=upper, **limits)._asdict()
     del parts["key"]
     return list(parts.values())
-
-
-def _inwards(lower: Array, upper: Array, real: Any) -> tuple[Array, Array]:
-    """Bounds that single precision represents, rounded inwards, so that they hold for the user's numbers too."""
-    low, high = lower.astype(real), upper.astype(real)
-    low = np.where(low < lower, np.nextafter(low, real(np.inf)), low)
-    return low, np.where(high > upper, np.nextafter(high, real(-np.inf)), high)

@@ -362,11 +362,16 @@ def test_the_benchmark_measures_the_task_of_the_processor() -> None:
 @pytest.mark.parametrize(
     "solver", [MPPI(samples=12, iterations=2), ICEM(samples=12, elites=4, iterations=2, knots=3, noise_exponent=1.0)]
 )
-def test_solvers_find_the_same_on_both_devices(solver: to.Solver) -> None:
-    """Two iterations of a method of given plans, knots and coloured noise, and of MPPI, end in the same plan."""
+@pytest.mark.parametrize(("precision", "room"), [("float64", 1e-9), ("float32", 1e-5)])
+def test_solvers_find_the_same_on_both_devices(solver: to.Solver, precision: str, room: float) -> None:
+    """Two iterations of a method of given plans, knots and coloured noise, and of MPPI, end in the same plan.
+
+    In single precision noise is rounded before it is transformed, on the processor behind that.
+    """
+    solver = replace(solver, precision=precision)
     here, there = (to.solve(PROBLEM, replace(solver, device=device)) for device in ("cpu", "cuda"))
-    np.testing.assert_allclose(there.u, here.u, rtol=0.0, atol=1e-9)
-    assert there.cost == pytest.approx(here.cost, rel=1e-9)
+    np.testing.assert_allclose(there.u, here.u, rtol=0.0, atol=room)
+    assert there.cost == pytest.approx(here.cost, rel=room)
     assert here.u.any()
 
 

@@ -108,7 +108,7 @@ import cuda_cases
 from trajopt.lowering.cuda import compile_expression
 from trajopt.solvers.kernels import cuda as kernels, sampling
 
-functions = sampling._expressions(cuda_cases.PROBLEM, cuda_cases.stages_of(cuda_cases.PROBLEM))
+functions = sampling.roll_out_expressions(cuda_cases.PROBLEM, cuda_cases.stages_of(cuda_cases.PROBLEM))
 for precision, real in (("float64", types.float64), ("float32", types.float32)):
     a, b, c = (types.Array(real, n, "C") for n in (1, 2, 3))
     doubles = types.Array(types.float64, 1, "C")

@@ -87,11 +87,19 @@ def draw_normal(normal, sample, iteration, key, uniform, out):
     sample, iteration, key
         As for `draw_uniform`.
     uniform
-        (4, W) work.
+        (4, W) work, in double precision as ``normal`` is.
     out
-        (rows, W), rows a multiple of four.
+        (rows, W), rows a multiple of four; in single precision the same variates, rounded.
     """
-    lanes = out.shape[1]
     for row in range(0, out.shape[0], WORDS):
         draw_uniform(row, sample, iteration, key, uniform)
-        call2(normal, uniform, 0, out, row * lanes)
+        transform(normal, uniform, out, row)
+
+
+@kernel
+def transform(normal, uniform, out, row):
+    """Rows ``row`` to ``row`` + 3 of ``out`` become the normal variates of ``uniform`` (4, W), which are lost."""
+    call2(normal, uniform, 0, uniform, 0)
+    for word in range(WORDS):
+        for lane in range(out.shape[1]):
+            out[row + word, lane] = uniform[word, lane]

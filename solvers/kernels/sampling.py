@@ -4,7 +4,11 @@ Samples lie in blocks of W, a number of vector lanes, and every array of theirs 
 of a compiled function advances W samples by a step, and the whole horizon runs while their states stay in the cache.
 Nothing is allocated here. Sums over samples run over the blocks in order, so that threads cannot change a bit.
 
-Compiled functions (double*; W numbers an element unless marked shared; constraint rows enter the merit as in
+Draws and rollouts are in double or single precision, which every array of theirs has; random numbers, merits at the end
+of a rollout and weights are in double precision in any case. In single precision samples have the same noise, rounded.
+
+Compiled functions (W numbers an element unless marked shared; the first three in the precision of the rollouts, the
+others in double precision; constraint rows enter the merit as in
 `trajopt.solvers.kernels.shooting`, with the same multipliers l and penalty r):
 
     stage   x, u, merit, and shared: time, p, l, r, limits   -> x+, merit + L + rows
@@ -17,17 +21,17 @@ Compiled functions (double*; W numbers an element unless marked shared; constrai
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.lowering import MachineCode, compile_functions, preferred_lanes
-from trajopt.lowering.call import call2, call5, call6, call8, call9, call10
+from trajopt.lowering.call import call5, call6, call8, call9, call10
 from trajopt.lowering.kernel import kernel
 from trajopt.problem import Problem
-from trajopt.solvers.kernels.random import WORDS, box_muller, draw_normal
+from trajopt.solvers.kernels.random import WORDS, box_muller, draw_normal, transform
 from trajopt.solvers.kernels.shooting import penalty_of
 from trajopt.transcription.stages import Stages
 
@@ -50,7 +54,7 @@ class Functions(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Numbers of the problem.
+    """Numbers of the problem, in the precision of the rollouts.
 
     ``initial_state`` (nx); ``times`` (N, 2) of (t_k, h); ``end_time`` (2); packed ``parameters``; control bounds
     ``lower`` and ``upper`` (nu); lower and upper limits of path and end rows, ``path_limits`` (2, nc), ``end_limits``
@@ -93,8 +97,9 @@ class Proposal(NamedTuple):
 class Population(NamedTuple):
     """Samples: ``parameters`` (blocks, rows, W), ``merits``, ``relative`` merits and ``weights`` (blocks, W).
 
-    Row m nu + i is parameter m of control i; rows behind the last one fill up the last draw of four. Samples beyond
-    ``samples`` fill up the last block and have merit infinity.
+    Parameters have the precision of the rollouts, the others double precision. Row m nu + i is parameter m of control
+    i; rows behind the last one fill up the last draw of four. Samples beyond ``samples`` fill up the last block and
+    have merit infinity.
     """
 
     parameters: Array
@@ -105,19 +110,25 @@ class Population(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Work of one thread: states (nx, W), uniform numbers (4, W), white noise (rows, W) and controls (N nu, W)."""
+    """Work of one thread.
+
+    States (nx, W), uniform numbers (4, W) in double precision, white noise (rows, W), controls (N nu, W), and of each
+    sample the merit so far and a number that is NaN once a state was not finite, (W).
+    """
 
     x: Array
     uniform: Array
     normal: Array
     controls: Array
+    merit: Array
+    lost: Array
 
 
-def make_population(samples: int, size: int, lanes: int) -> Population:
-    """Room for ``samples`` samples of ``size`` numbers."""
+def make_population(samples: int, size: int, lanes: int, real: Any = np.float64) -> Population:
+    """Room for ``samples`` samples of ``size`` numbers of a precision."""
     blocks, rows = -(-samples // lanes), -(-size // WORDS) * WORDS
     merits, relative, weights = (np.zeros((blocks, lanes)) for _ in range(3))
-    return Population(np.zeros((blocks, rows, lanes)), merits, relative, weights, samples)
+    return Population(np.zeros((blocks, rows, lanes), real), merits, relative, weights, samples)
 
 
 def first_samples(population: Population, samples: int) -> Population:
@@ -126,24 +137,40 @@ def first_samples(population: Population, samples: int) -> Population:
     return Population(*(part[:blocks] for part in population[:-1]), samples)
 
 
-def make_work(nx: int, controls: int, rows: int, lanes: int) -> Work:
+def make_work(nx: int, controls: int, rows: int, lanes: int, real: Any = np.float64) -> Work:
     """Work for one thread."""
-    return Work(*(np.zeros((size, lanes)) for size in (nx, WORDS, rows, controls)))
+    x, normal, planned = (np.zeros((size, lanes), real) for size in (nx, rows, controls))
+    return Work(x, np.zeros((WORDS, lanes)), normal, planned, np.zeros(lanes, real), np.zeros(lanes, real))
 
 
-def compile_rollouts(problem: Problem, stages: Stages) -> MachineCode:
-    """The functions of the module docstring for the stages' integrator; compiled once for them."""
-    kept: dict[Stages, MachineCode] = problem.model.__dict__.setdefault("_rollouts", {})
-    if stages not in kept:
-        expressions = _expressions(problem, stages)
-        kept[stages] = compile_functions(expressions, lanes=preferred_lanes(), shared=(*_SHARED, "rate"))
-    return kept[stages]
+def compile_rollouts(problem: Problem, stages: Stages, precision: str = "float64") -> tuple[Functions, int]:
+    """The functions of the module docstring for the stages' integrator, compiled once for them, and their lanes."""
+    kept: dict[tuple[Stages, str], tuple[MachineCode, MachineCode]] = problem.model.__dict__.setdefault("_rollouts", {})
+    lanes = preferred_lanes(precision)
+    if (stages, precision) not in kept:
+        expressions = roll_out_expressions(problem, stages)
+        kept[stages, precision] = (
+            compile_functions(expressions, lanes=lanes, shared=_SHARED, precision=precision),
+            compile_functions(_noise_expressions(), lanes=lanes, shared=("rate",)),
+        )
+    rollouts, noise = kept[stages, precision]
+    return Functions(
+        *(rollouts.address(name) for name in Functions._fields[:3]),
+        *(noise.address(name) for name in Functions._fields[3:]),
+    ), lanes
 
 
-def _expressions(problem: Problem, stages: Stages) -> dict[str, ca.Function]:
+def _noise_expressions() -> dict[str, ca.Function]:
+    relative, rate = ca.SX.sym("c"), ca.SX.sym("rate")
+    decay = ca.Function("decay", [relative, rate], [ca.exp(-rate * relative)], ["c", "rate"], ["weight"])
+    return {"normal": box_muller(), "decay": decay}
+
+
+def roll_out_expressions(problem: Problem, stages: Stages) -> dict[str, ca.Function]:
+    """Those of the functions that simulate, as expressions."""
     model, values = problem.model, stages.values
     step = values.step
-    merit, relative, rate = (ca.SX.sym(name) for name in ("merit", "c", "rate"))
+    merit = ca.SX.sym("merit")
     path_symbols, path_penalty = _penalty(values.path)
     end_symbols, end_penalty = _penalty(values.end)
     stage_inputs = [model.x, model.u, merit, step.time, model.p, *path_symbols]
@@ -155,8 +182,6 @@ def _expressions(problem: Problem, stages: Stages) -> dict[str, ca.Function]:
         "stage": ca.Function("stage", stage_inputs, stage_outputs, stage_names, ["next", "sum"]),
         "value": ca.Function("value", stage_inputs, stage_outputs[1:], stage_names, ["sum"]),
         "end": ca.Function("end", end_inputs, end_outputs, ["x", "merit", *_SHARED], ["sum"]),
-        "normal": box_muller(),
-        "decay": ca.Function("decay", [relative, rate], [ca.exp(-rate * relative)], ["c", "rate"], ["weight"]),
     }
 
 
@@ -182,7 +207,7 @@ def draw(functions, data, proposal, block, iteration, uniform, out):
             for lane in range(lanes):
                 point = proposal.points[block, row + word, lane] + proposal.shift[row + word]
                 uniform[word, lane] = max(point - math.floor(point), _LEAST_UNIFORM)
-        call2(functions.normal, uniform, 0, out, row * lanes)
+        transform(functions.normal, uniform, out, row)
 
 
 @kernel
@@ -249,35 +274,35 @@ def steer(data, proposal, parameters, controls):
 
 
 @kernel
-def close_merits(population, block, lost):
-    """Merits become infinite where a state or the merit is not finite, and behind the last sample."""
+def close_merits(population, block, work):
+    """Merits of a block: infinite where a state or the merit is not finite, and behind the last sample."""
     lanes = population.merits.shape[1]
     for lane in range(lanes):
-        if not math.isfinite(population.merits[block, lane] + lost[lane]) or block * lanes + lane >= population.samples:
-            population.merits[block, lane] = math.inf
+        finite = math.isfinite(work.merit[lane] + work.lost[lane]) and block * lanes + lane < population.samples
+        population.merits[block, lane] = work.merit[lane] if finite else math.inf
 
 
 @kernel
-def roll_out(functions, data, penalty, population, block, controls, offset, x):
-    """Simulate a block under ``controls``, which begin at element ``offset``, and value it; ``x`` (nx, W) is work."""
+def roll_out(functions, data, penalty, population, block, controls, offset, work):
+    """Simulate a block under ``controls``, which begin at element ``offset``, and value it."""
+    x, merit, lost = work.x, work.merit, work.lost
     nx, lanes = x.shape
     steps, nu = data.times.shape[0], data.lower.shape[0]
     nc = data.path_limits.shape[1]
-    merits, lost = population.merits, population.relative[block]
     for lane in range(lanes):
-        merits[block, lane] = lost[lane] = 0.0
+        merit[lane] = lost[lane] = 0.0
         for i in range(nx):
             x[i, lane] = data.initial_state[i]
     for s in range(steps):
-        call10(functions.stage, x, 0, controls, offset + s * nu * lanes, merits, block * lanes,
+        call10(functions.stage, x, 0, controls, offset + s * nu * lanes, merit, 0,
                data.times, 2 * s, data.parameters, 0, penalty.path, s * nc, penalty.weight, 0, data.path_limits, 0,
-               x, 0, merits, block * lanes)  # fmt: skip
+               x, 0, merit, 0)  # fmt: skip
         for i in range(nx):
             for lane in range(lanes):
-                lost[lane] += 0.0 * x[i, lane]  # NaN from the first state on that is not finite, else zero
-    call8(functions.end, x, 0, merits, block * lanes, data.end_time, 0, data.parameters, 0, penalty.end, 0,
-          penalty.weight, 0, data.end_limits, 0, merits, block * lanes)  # fmt: skip
-    close_merits(population, block, lost)
+                lost[lane] += x[i, lane] - x[i, lane]  # NaN from the first state on that is not finite, else zero
+    call8(functions.end, x, 0, merit, 0, data.end_time, 0, data.parameters, 0, penalty.end, 0,
+          penalty.weight, 0, data.end_limits, 0, merit, 0)  # fmt: skip
+    close_merits(population, block, work)
 
 
 @kernel
@@ -288,10 +313,10 @@ def sample_blocks(functions, data, proposal, penalty, population, first, last, i
         propose(functions, data, proposal, population, block, iteration, work)
         if proposal.basis.size == 0:
             offset = block * rows * lanes
-            roll_out(functions, data, penalty, population, block, population.parameters, offset, work.x)
+            roll_out(functions, data, penalty, population, block, population.parameters, offset, work)
         else:
             steer(data, proposal, population.parameters[block], work.controls)
-            roll_out(functions, data, penalty, population, block, work.controls, 0, work.x)
+            roll_out(functions, data, penalty, population, block, work.controls, 0, work)
 
 
 @kernel
@@ -319,26 +344,25 @@ def value_blocks(functions, data, penalty, population, controls, states, work):
     lanes, samples = population.merits.shape[1], population.samples
     steps, nu = controls.shape[1:]
     nx, nc = states.shape[2], data.path_limits.shape[1]
-    merits, x = population.merits, work.x
-    for block in range(merits.shape[0]):
-        lost = population.relative[block]
+    x, merit, lost = work.x, work.merit, work.lost
+    for block in range(population.merits.shape[0]):
         for lane in range(lanes):
-            merits[block, lane] = lost[lane] = 0.0
+            merit[lane] = lost[lane] = 0.0
         for s in range(steps + 1):
             for lane in range(lanes):
                 sample = min(block * lanes + lane, samples - 1)
                 for i in range(nx):
                     x[i, lane] = states[sample, s, i]
-                    lost[lane] += 0.0 * x[i, lane]
+                    lost[lane] += x[i, lane] - x[i, lane]
                 for i in range(nu if s < steps else 0):
                     work.controls[i, lane] = controls[sample, s, i]
             if s < steps:
-                call9(functions.value, x, 0, work.controls, 0, merits, block * lanes, data.times, 2 * s,
+                call9(functions.value, x, 0, work.controls, 0, merit, 0, data.times, 2 * s,
                       data.parameters, 0, penalty.path, s * nc, penalty.weight, 0, data.path_limits, 0,
-                      merits, block * lanes)  # fmt: skip
-        call8(functions.end, x, 0, merits, block * lanes, data.end_time, 0, data.parameters, 0, penalty.end, 0,
-              penalty.weight, 0, data.end_limits, 0, merits, block * lanes)  # fmt: skip
-        close_merits(population, block, lost)
+                      merit, 0)  # fmt: skip
+        call8(functions.end, x, 0, merit, 0, data.end_time, 0, data.parameters, 0, penalty.end, 0,
+              penalty.weight, 0, data.end_limits, 0, merit, 0)  # fmt: skip
+        close_merits(population, block, work)
 
 
 @kernel

@@ -58,6 +58,7 @@ class ChoiceUpdate(Update):
     table: Array = field(default_factory=lambda: np.zeros((0, 0)))
     drawn: Index = field(default_factory=lambda: np.zeros((0, 0), np.intp))
     moves: ClassVar[bool] = False
+    remembered: ClassVar[tuple[str, ...]] = ("table",)
 
     def prepare(self, proposal: Proposal, last: bool, iteration: int) -> Generation:
         """Draw all plans here; the proposal's own noise is overwritten by them."""
@@ -94,6 +95,7 @@ class CategoricalElites(ChoiceUpdate):
     kept: Array | None = None
     adapts: ClassVar[bool] = True
     moves: ClassVar[bool] = True
+    remembered: ClassVar[tuple[str, ...]] = ("table", "kept")
 
     def move(self, functions: Functions, population: Population, proposal: Proposal) -> None:
         """See `Update.move`."""
@@ -153,6 +155,8 @@ def check_discrete(solver: SamplingSolver) -> None:
         value, default = getattr(solver, name, None), getattr(type(solver), name, None)
         expected = "nothing beside discrete controls, for it shapes noise on continuous ones,"
         check(value, name, expected, value == default, "leave it out")
+    exact = '"float64" beside discrete controls, whose values must not be rounded,'
+    check(solver.precision, "precision", exact, solver.precision == "float64")
     sigma = solver.sigma
     share = sigma is None or (is_number(sigma) and 0.0 < float(sigma) <= 1.0)  # type: ignore[arg-type]
     check(sigma, "sigma", "beside discrete controls the probability that a choice is drawn anew, or None,", share)

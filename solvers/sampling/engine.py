@@ -7,15 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.batch_dynamics import BatchDynamics, check_batch
 from trajopt.errors import UnsupportedProblem
+from trajopt.lowering.formats import FORMATS
 from trajopt.problem import Problem
 from trajopt.solvers.kernels import sampling, shooting
+from trajopt.solvers.sampling.precision import round_data, round_penalty, round_proposal
 from trajopt.symbolic import Parameters
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.stages import compile_stages
@@ -40,9 +42,8 @@ class Engine(ABC):
         # Nothing is differentiated, so the kernels of the values never call the other functions.
         self.scalar = shooting.Functions(**addresses, expand=0, path_expand=0, end_expand=0)
         self.scalar_data = shooting.make_data(problem, stages, guess.t)
-        code = sampling.compile_rollouts(problem, stages)
-        self.lanes = code.lanes
-        self.functions = sampling.Functions(*(code.address(name) for name in sampling.Functions._fields))
+        self.real: Any = FORMATS[solver.precision].dtype
+        self.functions, self.lanes = sampling.compile_rollouts(problem, stages, solver.precision)
         self.data = sampling_data(problem, self.scalar_data, solver.seed)
         self.initial_state = problem.initial_values
         self.nc, self.ne = len(stages.path_names), len(stages.end_names)
@@ -59,7 +60,7 @@ class Engine(ABC):
     def make_work(self, rows: int) -> sampling.Work:
         """Work of one thread for plans of so many parameters."""
         n, nx, nu = self.shape
-        return sampling.make_work(nx, n * nu, rows, self.lanes)
+        return sampling.make_work(nx, n * nu, rows, self.lanes, self.real)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -98,6 +99,7 @@ class CompiledEngine(TracedEngine):
     def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
         super().__init__(solver, problem, guess)
         self.threads = solver.threads
+        self.rounded_data = self.data if self.real is np.float64 else round_data(self.data, self.real)
         self.work: list[sampling.Work] = []
         self.executor: Executor | None = None
 
@@ -120,7 +122,10 @@ class CompiledEngine(TracedEngine):
         """Spread all blocks over the threads."""
         blocks, threads = len(population.merits), len(self.work)
         limits = [blocks * i // threads for i in range(threads + 1)]
-        arguments = self.functions, self.data, proposal, self.penalty, population
+        penalty = self.penalty
+        if self.real is not np.float64:
+            proposal, penalty = round_proposal(proposal, self.real), round_penalty(penalty, self.real)
+        arguments = self.functions, self.rounded_data, proposal, penalty, population
         parts = list(zip(limits[:-1], limits[1:], self.work, strict=True))
         futures = []
         if self.executor is not None:
@@ -144,6 +149,7 @@ class CudaEngine(TracedEngine):
         check_device()
         super().__init__(solver, problem, guess)
         self.problem, self.stages = problem, compile_stages(problem, solver.integrator, second_order=None)
+        self.precision = solver.precision
         self.sessions: dict[tuple[int, int], CudaRollouts] = {}
 
     def prepare(self, population: sampling.Population) -> None:
@@ -157,7 +163,7 @@ class CudaEngine(TracedEngine):
         key = population.samples, len(proposal.given)
         if key not in self.sessions:
             self.sessions[key] = CudaRollouts(
-                self.problem, self.stages, self.data, key[0],
+                self.problem, self.stages, self.data, key[0], precision=self.precision,
                 basis=proposal.basis if proposal.basis.size > 0 else None, noise_filter=shaping, given=key[1],
                 bounds=(proposal.lower, proposal.upper),
             )  # fmt: skip
@@ -241,14 +247,15 @@ def make_engine(
 ) -> tuple[Engine, sampling.Population]:
     """The engine for the problem's kind of dynamics, and room for its samples."""
     batch, kinds = isinstance(problem.dynamics, BatchDynamics), {"cpu": CompiledEngine, "cuda": CudaEngine}
-    if batch and solver.device != "cpu":
-        raise UnsupportedProblem(
-            f"device={solver.device!r} was given, but black-box dynamics step their batches themselves; "
-            'give device="cpu", or dynamics that can be traced.'
-        )
+    for name, own in (("device", "cpu"), ("precision", "float64")):
+        if batch and getattr(solver, name) != own:
+            raise UnsupportedProblem(
+                f"{name}={getattr(solver, name)!r} was given, but black-box dynamics step their batches themselves; "
+                f'give {name}="{own}", or dynamics that can be traced.'
+            )
     kind = BatchEngine if batch else kinds[solver.device]
     engine = kind(solver, problem, guess)
-    population = sampling.make_population(population_size, parameters, engine.lanes)
+    population = sampling.make_population(population_size, parameters, engine.lanes, engine.real)
     engine.prepare(population)
     return engine, population
 

@@ -51,7 +51,7 @@ def make_proposal(solver: SamplingSolver, problem: Problem, guess: Trajectory, r
     rows = -(-size // random.WORDS) * random.WORDS
     points = np.zeros((0, 0, 0))
     if solver.quasi_random:
-        points = noise.quasi_points(room, rows, preferred_lanes())
+        points = noise.quasi_points(room, rows, preferred_lanes(solver.precision))
     deviation = np.tile(deviation_of(solver, problem, guess), (len(controls), 1))
     return sampling.Proposal(
         controls.copy(), deviation, shaping, basis, np.zeros((0, size)), points, np.zeros(rows), lower, upper

@@ -86,6 +86,10 @@ class SamplingSolver(Solver):
         Threads that simulate; None: as many as there are processors and work for.
     device
         "cpu", or "cuda" for rollouts on an NVIDIA GPU, with the same random numbers (`trajopt.lowering.cuda`).
+    precision
+        "float64", or "float32" for samples and rollouts of half the size, which take little more than half the time.
+        Merits then have six digits, less where the dynamics amplify rounding; random numbers, weights, moments and the
+        answer itself are in double precision in any case.
     """
 
     samples: int = 1024
@@ -109,6 +113,7 @@ class SamplingSolver(Solver):
     seed: int = 0
     threads: int | None = None
     device: str = "cpu"
+    precision: str = "float64"
 
     handles: ClassVar[frozenset[Feature]] = SIMULATION | {Feature.BLACK_BOX, Feature.STOCHASTIC}
     reach: ClassVar[float] = 0.125
@@ -132,6 +137,7 @@ class SamplingSolver(Solver):
         check(exponent, "noise_exponent", "a number from 0 up", is_number(exponent) and exponent >= 0.0)
         check(self.risk, "risk", "a Risk such as CVaR(0.1)", isinstance(self.risk, Risk))
         check(self.device, "device", '"cpu" or "cuda"', self.device in ("cpu", "cuda"))
+        check_choice(self.precision, "precision", ("float64", "float32"))
         host = self.device == "cpu" or not self.quasi_random
         check(self.quasi_random, "quasi_random", 'pseudo-random noise beside device="cuda"', host)
         check(self.order, "order", "0, 1 or 3", is_whole(self.order, 0) and self.order in (0, 1, 3))

@@ -99,7 +99,7 @@ class Update(ABC):
 def plans_of(population: Population, size: int, chosen: NDArray[np.intp]) -> Array:
     """Parameters (count, size) of some samples."""
     lanes = population.merits.shape[1]
-    return population.parameters[chosen // lanes, :size, chosen % lanes]
+    return population.parameters[chosen // lanes, :size, chosen % lanes].astype(float)
 
 
 def best_samples(population: Population, count: int) -> NDArray[np.intp]:

@@ -12,6 +12,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
+
+from trajopt.lowering.formats import FLOAT64, Format
+
 
 @dataclass(slots=True)
 class Body:
@@ -115,21 +119,23 @@ class ScalarArithmetic(ABC):
         """Call a function of the C mathematical library."""
 
 
-def hexadecimal(value: float) -> str:
-    """Return `value` as LLVM writes a double exactly, NaN and infinities included."""
-    return "0x" + struct.pack(">d", value).hex().upper()
+def hexadecimal(value: float, number: Format) -> str:
+    """Return the number nearest to `value` as LLVM writes it: by the pattern of a double, whatever its format."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return "0x" + struct.pack(">d", float(number.dtype(value))).hex().upper()
 
 
 class Arithmetic(ScalarArithmetic):
-    """LLVM instructions on ``double`` (lanes = 1) or ``<lanes x double>``."""
+    """LLVM instructions on ``double`` or ``float`` (lanes = 1), or vectors such as ``<lanes x double>``."""
 
-    def __init__(self, body: Body, lanes: int) -> None:
+    def __init__(self, body: Body, lanes: int, number: Format = FLOAT64) -> None:
         self.body = body
         self.lanes = lanes
-        self.type = self._typed("double")
-        self.integer_type = self._typed("i64")
+        self.format = number
+        self.type = self._typed(number.llvm)
+        self.integer_type = self._typed(f"i{number.bits}")
         self.truth_type = self._typed("i1")
-        self.suffix = f"v{lanes}f64" if lanes > 1 else "f64"
+        self.suffix = f"v{lanes}{number.short}" if lanes > 1 else number.short
 
     def _typed(self, element: str) -> str:
         return f"<{self.lanes} x {element}>" if self.lanes > 1 else element
@@ -142,7 +148,8 @@ class Arithmetic(ScalarArithmetic):
         """Operand text of a value or constant."""
         if isinstance(value, Value):
             return value.text
-        return f"splat (double {hexadecimal(value)})" if self.lanes > 1 else hexadecimal(value)
+        pattern = hexadecimal(value, self.format)
+        return f"splat ({self.format.llvm} {pattern})" if self.lanes > 1 else pattern
 
     def constant(self, value: float) -> Value:
         """Return a constant of this type."""
@@ -150,7 +157,7 @@ class Arithmetic(ScalarArithmetic):
 
     def broadcast(self, scalar: Value) -> Value:
         """Return a value of ``Arithmetic(body, 1)`` in every lane."""
-        first = self.body.define(f"insertelement {self.type} poison, double {scalar.text}, i64 0")
+        first = self.body.define(f"insertelement {self.type} poison, {self.format.llvm} {scalar.text}, i64 0")
         zeros = f"<{self.lanes} x i32> zeroinitializer"
         return self.define(f"shufflevector {self.type} {first}, {self.type} poison, {zeros}")
 
@@ -189,6 +196,7 @@ class Arithmetic(ScalarArithmetic):
 
     def library(self, name: str, *operands: Value) -> Value:
         """Call the C mathematical library, once for each lane."""
+        name += self.format.library
         self.body.externals[name] = len(operands)
         symbol = f"@{name}"
         if self.lanes > 1:
@@ -198,15 +206,15 @@ class Arithmetic(ScalarArithmetic):
         return self.define(f"call {self.type} {symbol}({arguments})")
 
     def to_bits(self, a: Value) -> Value:
-        """Return the 64-bit patterns of numbers."""
+        """Return the bit patterns of numbers."""
         return self.define(f"bitcast {self.type} {a.text} to {self.integer_type}")
 
     def from_bits(self, a: Value) -> Value:
-        """Return the numbers of 64-bit patterns."""
+        """Return the numbers of bit patterns."""
         return self.define(f"bitcast {self.integer_type} {a.text} to {self.type}")
 
     def integer(self, operation: str, a: Value, pattern: Value | int) -> Value:
-        """Add, and, or, xor, shl or lshr on 64-bit patterns."""
+        """Add, and, or, xor, shl or lshr on bit patterns."""
         other = pattern.text if isinstance(pattern, Value) else self._pattern(pattern)
         return self.define(f"{operation} {self.integer_type} {a.text}, {other}")
 
@@ -216,21 +224,21 @@ class Arithmetic(ScalarArithmetic):
         return self.define(f"icmp ne {self.integer_type} {masked.text}, {self._pattern(0)}")
 
     def _pattern(self, pattern: int) -> str:
-        return f"splat (i64 {pattern})" if self.lanes > 1 else str(pattern)
+        return f"splat (i{self.format.bits} {pattern})" if self.lanes > 1 else str(pattern)
 
 
-def lane_by_lane(name: str, arguments: int, lanes: int) -> str:
-    """Return an LLVM function that applies a function of the C library to each lane."""
-    vector = f"<{lanes} x double>"
+def lane_by_lane(name: str, arguments: int, lanes: int, number: str) -> str:
+    """Return an LLVM function that applies a function of the C library to each lane; `number` is LLVM's type."""
+    vector = f"<{lanes} x {number}>"
     parameters = ", ".join(f"{vector} %x{k}" for k in range(arguments))
     lines = [f"define internal {vector} @lanes.{name}({parameters}) noinline nounwind {{"]
     result = "poison"
     for lane in range(lanes):
         for k in range(arguments):
             lines.append(f"%e{k}.{lane} = extractelement {vector} %x{k}, i64 {lane}")
-        call = ", ".join(f"double %e{k}.{lane}" for k in range(arguments))
-        lines.append(f"%y{lane} = call double @{name}({call})")
-        lines.append(f"%r{lane} = insertelement {vector} {result}, double %y{lane}, i64 {lane}")
+        call = ", ".join(f"{number} %e{k}.{lane}" for k in range(arguments))
+        lines.append(f"%y{lane} = call {number} @{name}({call})")
+        lines.append(f"%r{lane} = insertelement {vector} {result}, {number} %y{lane}, i64 {lane}")
         result = f"%r{lane}"
     lines.append(f"ret {vector} {result}\n}}")
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Call compiled functions by address from Numba kernels, with arrays and element offsets and without array views.
 
 ``call3(address, a, ia, b, ib, c, ic)`` calls ``void f(double *, double *, double *)`` with pointers to element ``ia``
-of ``a`` and so on, counted in C order. The arrays are C-contiguous float64 of any dimension. Nothing is checked: the
-kernel vouches for the sizes.
+of ``a`` and so on, counted in C order. The arrays are C-contiguous, of any dimension, and all float64 or all float32.
+Nothing else is checked: the kernel vouches for the sizes, and for the precision that the function was compiled for.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+_NUMBERS = {types.float64: ir.DoubleType(), types.float32: ir.FloatType()}
 
-def _check_operand(position: int, array: types.Type, offset: types.Type) -> None:
+
+def _check_operand(position: int, array: types.Type, offset: types.Type, number: types.Type) -> None:
     """Refuse at compile time what would read the wrong memory."""
-    if not (isinstance(array, types.Array) and array.dtype == types.float64 and array.layout == "C"):
-        raise TypingError(f"Array {position} of a call by address is {array}; give a C-contiguous float64 array.")
+    if not (isinstance(array, types.Array) and array.dtype == number and array.layout == "C"):
+        raise TypingError(f"Array {position} of a call by address is {array}; give a C-contiguous {number} array.")
     if not isinstance(offset, types.Integer):
         raise TypingError(f"Offset {position} of a call by address is {offset}; give an integer.")
 
 
 def _generate(context, builder, signature, arguments):
     """Emit the call: data pointer plus offset for each array."""
-    double = ir.DoubleType()
+    number = _NUMBERS[signature.args[1].dtype]
     pointers = []
     for k in range(1, len(arguments), 2):
         data = context.make_array(signature.args[k])(context, builder, arguments[k]).data
         offset = context.cast(builder, arguments[k + 1], signature.args[k + 1], types.intp)
-        pointers.append(builder.gep(builder.bitcast(data, double.as_pointer()), [offset]))
-    function_type = ir.FunctionType(ir.VoidType(), [double.as_pointer()] * len(pointers))
+        pointers.append(builder.gep(builder.bitcast(data, number.as_pointer()), [offset]))
+    function_type = ir.FunctionType(ir.VoidType(), [number.as_pointer()] * len(pointers))
     address = context.cast(builder, arguments[0], signature.args[0], types.intp)
     builder.call(builder.inttoptr(address, function_type.as_pointer()), pointers)
     return context.get_dummy_value()
@@ -40,8 +42,10 @@ def _generate(context, builder, signature, arguments):
 def _type_call(address: types.Type, operands: tuple[types.Type, ...]):
     if not isinstance(address, types.Integer):
         raise TypingError(f"The address of a call is {address}; give an integer.")
+    single = isinstance(operands[0], types.Array) and operands[0].dtype == types.float32
+    number = types.float32 if single else types.float64
     for position in range(0, len(operands), 2):
-        _check_operand(position // 2, operands[position], operands[position + 1])
+        _check_operand(position // 2, operands[position], operands[position + 1], number)
     return types.void(address, *operands), _generate
 
 

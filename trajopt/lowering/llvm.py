@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from trajopt.lowering.arithmetic import Arithmetic, Body, Value, lane_by_lane
+from trajopt.lowering.formats import FLOAT64, Format
 from trajopt.lowering.operations import LibraryFunctions, OperationWriter, PolynomialFunctions
 from trajopt.lowering.program import Program
 from trajopt.lowering.recompute import recomputation_text
@@ -35,9 +36,9 @@ SYMBOL_PREFIX = "trajopt."  # keeps a function named "exp" apart from the C libr
 _MANY_ZEROS = 32
 
 
-def module_text(programs: Sequence[Program], lanes: int, shared: Collection[str]) -> str:
+def module_text(programs: Sequence[Program], lanes: int, shared: Collection[str], number: Format = FLOAT64) -> str:
     """Return the LLVM IR of all programs in one module."""
-    writer = ModuleWriter()
+    writer = ModuleWriter(number)
     for program in programs:
         writer.add(program, lanes, frozenset(shared))
     return writer.text()
@@ -46,7 +47,8 @@ def module_text(programs: Sequence[Program], lanes: int, shared: Collection[str]
 class ModuleWriter:
     """Collects functions and what they have in common: declarations, and calls of the C library lane by lane."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: Format) -> None:
+        self._format = number
         self._functions: list[str] = []
         self._externals: dict[str, int] = {}
         self._laned: dict[tuple[str, int], int] = {}
@@ -54,12 +56,12 @@ class ModuleWriter:
 
     def add(self, program: Program, lanes: int, shared: frozenset[str]) -> None:
         """Add the function of a program, and its scalar twin when some lanes may need the C library."""
-        function = FunctionWriter(program, lanes, shared)
+        function = FunctionWriter(program, lanes, shared, self._format)
         self._take(function.text(f"{SYMBOL_PREFIX}{program.name}", internal=False), function.body, lanes)
         if function.needs_recomputation:
-            scalar = FunctionWriter(program, 1, shared)
+            scalar = FunctionWriter(program, 1, shared, self._format)
             self._take(scalar.text(f"{program.name}.scalar", internal=True), scalar.body, 1)
-            self._functions.append(recomputation_text(program, lanes, shared))
+            self._functions.append(recomputation_text(program, lanes, shared, self._format.llvm))
 
     def _take(self, text: str, body: Body, lanes: int) -> None:
         self._functions.append(text)
@@ -69,12 +71,13 @@ class ModuleWriter:
 
     def text(self) -> str:
         """Return the module."""
-        declarations = sorted(self._declarations)
+        declarations, number = sorted(self._declarations), self._format.llvm
         for name, arguments in sorted(self._externals.items()):
             # memory(none): errno is not looked at, so equal calls may be merged and sin and cos computed together.
-            doubles = ", ".join(["double"] * arguments)
-            declarations.append(f"declare double @{name}({doubles}) nounwind willreturn memory(none)")
-        laned = [lane_by_lane(name, arguments, lanes) for (name, lanes), arguments in sorted(self._laned.items())]
+            types = ", ".join([number] * arguments)
+            declarations.append(f"declare {number} @{name}({types}) nounwind willreturn memory(none)")
+        called = sorted(self._laned.items())
+        laned = [lane_by_lane(name, arguments, lanes, number) for (name, lanes), arguments in called]
         # Without these, some processors' tuning halves the vectors.
         wide = 'attributes #0 = { nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512" }'
         return "\n".join([*declarations, *laned, *self._functions, wide, ""])
@@ -83,11 +86,12 @@ class ModuleWriter:
 class FunctionWriter:
     """Writes one program for one number of lanes."""
 
-    def __init__(self, program: Program, lanes: int, shared: frozenset[str]) -> None:
+    def __init__(self, program: Program, lanes: int, shared: frozenset[str], number: Format) -> None:
         self._program = program
         self._lanes = lanes
+        self._format, self._align = number, f"align {number.size}"
         self.body = Body()
-        scalar = Arithmetic(self.body, 1)
+        scalar = Arithmetic(self.body, 1, number)
         self._scalar = OperationWriter(scalar, LibraryFunctions(scalar))
         self._polynomials: PolynomialFunctions | None = None
         self._vector = self._scalar
@@ -100,7 +104,7 @@ class FunctionWriter:
 
     def _start_vector(self) -> None:
         if self._lanes > 1:
-            vector = Arithmetic(self.body, self._lanes)
+            vector = Arithmetic(self.body, self._lanes, self._format)
             self._polynomials = PolynomialFunctions(vector)
             self._vector = OperationWriter(vector, self._polynomials)
 
@@ -126,7 +130,7 @@ class FunctionWriter:
             self._compute(0)
             out_of_range = self._any_out_of_range()
             return "\n".join([head, *self._take_lines(), *self._finish(out_of_range), "}"])
-        functions, main = [], [f"%work = alloca double, i64 {self._work.size}, align 64"]
+        functions, main = [], [f"%work = alloca {self._format.llvm}, i64 {self._work.size}, align 64"]
         parameters = ", ".join([*pointers, "ptr %work"])
         failed = None
         for piece in range(pieces):
@@ -146,7 +150,7 @@ class FunctionWriter:
         self._compute(piece)
         for node in self._work.leaving(piece):
             value = self._values[node]
-            self.body.lines.append(f"store {value.arithmetic.type} {value.text}, ptr {self._slot(node)}, align 8")
+            self.body.lines.append(f"store {value.arithmetic.type} {value.text}, ptr {self._slot(node)}, {self._align}")
         result = self._any_out_of_range() or "false"
         lines = [f'define internal i1 @"{symbol}.{piece}"({parameters}) noinline #0 {{', *self._take_lines()]
         return "\n".join([*lines, f"ret i1 {result}", "}"])
@@ -170,7 +174,7 @@ class FunctionWriter:
                 argument, element = operation.source
                 arithmetic = (self._vector if self._wide[node] else self._scalar).arithmetic
                 pointer = self._element(f"%i{argument}", element * arithmetic.lanes if self._wide[node] else element)
-                self._values[node] = arithmetic.define(f"load {arithmetic.type}, ptr {pointer}, align 8")
+                self._values[node] = arithmetic.define(f"load {arithmetic.type}, ptr {pointer}, {self._align}")
 
     def _compute(self, piece: int) -> None:
         operations = self._program.operations
@@ -196,7 +200,7 @@ class FunctionWriter:
             if operation.name == "CONST":
                 value = arithmetic.constant(operation.value)
             else:
-                value = arithmetic.define(f"load {arithmetic.type}, ptr {self._slot(node)}, align 8")
+                value = arithmetic.define(f"load {arithmetic.type}, ptr {self._slot(node)}, {self._align}")
             self._values[node] = value
         if not wide or self._wide[node]:
             return value
@@ -210,7 +214,7 @@ class FunctionWriter:
         return self._element("%work", self._work.slot(node))
 
     def _element(self, base: str, index: int) -> str:
-        return self.body.define(f"getelementptr double, ptr {base}, i64 {index}")
+        return self.body.define(f"getelementptr {self._format.llvm}, ptr {base}, i64 {index}")
 
     def _any_out_of_range(self) -> str | None:
         """Append the test whether any lane left the range of a polynomial; None when no polynomial has one."""
@@ -247,9 +251,9 @@ class FunctionWriter:
             zeros = [place for place in range(output.size) if place not in written]
             if len(zeros) > _MANY_ZEROS:
                 self.body.declarations.add("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-                size = output.size * self._lanes * 8
+                size = output.size * self._lanes * self._format.size
                 self.body.lines.append(
-                    f"call void @llvm.memset.p0.i64(ptr align 8 %o{index}, i8 0, i64 {size}, i1 false)"
+                    f"call void @llvm.memset.p0.i64(ptr {self._align} %o{index}, i8 0, i64 {size}, i1 false)"
                 )
                 zeros = []
             arithmetic = self._vector.arithmetic
@@ -257,4 +261,4 @@ class FunctionWriter:
             stores += [(place, self._operand(node, self._lanes > 1)) for place, node in output.entries]
             for place, value in stores:
                 pointer = self._element(f"%o{index}", place * self._lanes)
-                self.body.lines.append(f"store {arithmetic.type} {value.text}, ptr {pointer}, align 8")
+                self.body.lines.append(f"store {arithmetic.type} {value.text}, ptr {pointer}, {self._align}")

@@ -13,12 +13,14 @@ import numpy as np
 
 from trajopt.errors import TrajoptError
 from trajopt.lowering import cache
+from trajopt.lowering.formats import FLOAT64, FORMATS, Format
 from trajopt.lowering.llvm import SYMBOL_PREFIX, module_text
 from trajopt.lowering.object_code import CODE_GENERATION_LEVEL, Engine, compile_object, host_processor
 from trajopt.lowering.program import check_function, read_program
+from trajopt.validation import check_choice
 
 # Raise this with every change to the code that is generated: it is part of what cached code is found by.
-VERSION = 2
+VERSION = 3
 WIDEST = 64
 
 _loaded: dict[str, MachineCode] = {}  # kept, so that an address handed out stays valid and nothing compiles twice
@@ -29,18 +31,19 @@ _registry_lock = threading.Lock()
 class MachineCode:
     """Compiled functions; their addresses are valid while this object lives.
 
-    A function with inputs i_0 ... and outputs o_0 ... is ``void f(const double *i_0, ..., double *o_0, ...)``. Inputs
-    are dense columns; outputs are dense in C order, zeros included. With ``lanes`` W > 1, element k of lane j is at
-    k * W + j, but for shared inputs, which stay plain columns. Outputs may overlap inputs of the same layout.
+    A function with inputs i_0 ... and outputs o_0 ... is ``void f(const double *i_0, ..., double *o_0, ...)``, or takes
+    ``float *`` in single precision. Inputs are dense columns; outputs are dense in C order, zeros included. With
+    ``lanes`` W > 1, element k of lane j is at k * W + j, but for shared inputs, which stay plain columns. Outputs may
+    overlap inputs of the same layout.
 
     Use `compile_functions` to make one.
     """
 
-    def __init__(self, engine: Engine, layouts: Mapping[str, Layout], lanes: int) -> None:
+    def __init__(self, engine: Engine, layouts: Mapping[str, Layout], lanes: int, number: Format) -> None:
         self._engine = engine
         self._layouts = dict(layouts)
         self._addresses = {name: engine.address(SYMBOL_PREFIX + name) for name in layouts}
-        self.lanes = lanes
+        self.lanes, self.format = lanes, number
         if not all(self._addresses.values()):
             raise TrajoptError("The compiled code lacks a function; remove the cache folder and compile again.")
 
@@ -83,13 +86,13 @@ class MachineCode:
             )
         inputs = []
         for array, label, shape in zip(arrays, layout.input_names, layout.input_shapes, strict=True):
-            column = np.ascontiguousarray(array, dtype=np.float64)
+            column = np.ascontiguousarray(array, dtype=self.format.dtype)
             if column.size != int(np.prod(shape)) or (len(shape) > 1 and column.size and column.shape != shape):
                 raise TrajoptError(
                     f"Input {label!r} of the function {name!r} got an array of shape {column.shape}; give {shape}."
                 )
             inputs.append(column)
-        outputs = [np.empty(shape) for shape in layout.output_shapes]
+        outputs = [np.empty(shape, self.format.dtype) for shape in layout.output_shapes]
         pointers = [array.ctypes.data for array in (*inputs, *outputs)]
         ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers))(self._addresses[name])(*pointers)
         return outputs
@@ -113,7 +116,11 @@ class Layout:
 
 
 def compile_functions(
-    functions: Mapping[str, ca.Function], *, lanes: int = 1, shared: Collection[str] = ()
+    functions: Mapping[str, ca.Function],
+    *,
+    lanes: int = 1,
+    shared: Collection[str] = (),
+    precision: str = "float64",
 ) -> MachineCode:
     """Return machine code of CasADi SX functions, from this process, the user's cache folder, or the compiler.
 
@@ -125,14 +132,18 @@ def compile_functions(
         Number of samples that one call computes; `preferred_lanes` suits this processor.
     shared : collection of str
         Names of inputs that all lanes have in common.
+    precision : str
+        "float64" or "float32", of inputs, arithmetic and outputs.
 
     Raises
     ------
     TrajoptError
-        When a function, `lanes` or `shared` cannot be compiled, with what to change.
+        When a function, `lanes` or `shared` cannot be compiled, or the precision is none of these.
     """
     _check(functions, lanes, shared)
-    key = _key(functions, lanes, shared)
+    check_choice(precision, "precision", FORMATS)
+    number = FORMATS[precision]
+    key = _key(functions, lanes, shared, number)
     with _registry_lock:
         if key in _loaded:
             return _loaded[key]
@@ -140,15 +151,17 @@ def compile_functions(
     with lock:
         if key not in _loaded:
             layouts = {name: Layout(function, lanes, shared) for name, function in functions.items()}
-            _loaded[key] = MachineCode(_engine(key, functions, lanes, shared), layouts, lanes)
+            _loaded[key] = MachineCode(_engine(key, functions, lanes, shared, number), layouts, lanes, number)
         return _loaded[key]
 
 
-def _engine(key: str, functions: Mapping[str, ca.Function], lanes: int, shared: Collection[str]) -> Engine:
+def _engine(
+    key: str, functions: Mapping[str, ca.Function], lanes: int, shared: Collection[str], number: Format
+) -> Engine:
     code = cache.read(key)
     if code is None:
         programs = [read_program(name, function) for name, function in functions.items()]
-        code = compile_object(module_text(programs, lanes, shared))
+        code = compile_object(module_text(programs, lanes, shared, number))
         cache.write(key, code)
     return Engine(code)
 
@@ -168,11 +181,11 @@ def _check(functions: Mapping[str, ca.Function], lanes: int, shared: Collection[
         )
 
 
-def _key(functions: Mapping[str, ca.Function], lanes: int, shared: Collection[str]) -> str:
+def _key(functions: Mapping[str, ca.Function], lanes: int, shared: Collection[str], number: Format) -> str:
     """Content hash of everything that the code depends on; CasADi's serialisation is the same in every process."""
     processor = host_processor()
     digest = hashlib.sha256()
-    settings = [str(VERSION), str(CODE_GENERATION_LEVEL), str(lanes)]
+    settings = [str(VERSION), str(CODE_GENERATION_LEVEL), str(lanes), number.name]
     parts = [*settings, llvmlite.__version__, ca.CasadiMeta.version(), *processor]
     parts += [*sorted(shared), *(f"{name}\0{function.serialize()}" for name, function in functions.items())]
     for part in parts:
@@ -182,13 +195,15 @@ def _key(functions: Mapping[str, ca.Function], lanes: int, shared: Collection[st
     return digest.hexdigest()
 
 
-def preferred_lanes() -> int:
+def preferred_lanes(precision: str = "float64") -> int:
     """Return the number of lanes that suits this processor: two vector registers, so that one fills the other's waits.
 
     Measured with AVX-512 on a cart-pole step (nanoseconds a sample): 55 with 1 lane, 27 with 2, 13 with 4, 7.2 with 8,
     4.1 with 16 and 3.6 with 32, which is not worth its twice as coarse blocks. With AVX2: 10.6 with 8, 8.7 with 16.
+    Numbers of half the size are twice as many a register.
     """
+    scale = FLOAT64.size // FORMATS[precision].size
     features = set(host_processor()[1].split(","))
     if "+avx512f" in features:
-        return 16
-    return 8 if "+avx" in features else 4
+        return 16 * scale
+    return (8 if "+avx" in features else 4) * scale

@@ -13,6 +13,7 @@ import sys
 from llvmlite import binding
 
 from trajopt.errors import TrajoptError
+from trajopt.lowering.formats import FORMATS
 from trajopt.lowering.operations import LIBRARY_NAMES
 
 # See the table in llvm.py.
@@ -25,7 +26,8 @@ def initialize() -> None:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     library = None
-    for name in LIBRARY_NAMES.values():
+    names = [name + chosen.library for chosen in FORMATS.values() for name in LIBRARY_NAMES.values()]
+    for name in names:
         if binding.address_of_symbol(name) is None:
             if library is None:
                 found = "ucrtbase" if sys.platform == "win32" else ctypes.util.find_library("m")
