@@ -1,33 +1,33 @@
 """Rollouts on a GPU: what a sampling planner asks of it, with all memory allocated once.
 
 A tick is `sample`, `weigh` and `average`, one launch each, and `read`, which copies a few numbers and the mean to the
-host. Nothing waits for the device but `read` and `read_population`, and the mean stays there from tick to tick.
+host. Nothing waits for the device but what reads from it, and the mean stays there from tick to tick.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.errors import InvalidProblem
-from trajopt.lowering.cuda import PRECISIONS, Launch, check_device, compile_expression, make_array, to_device
+from trajopt.lowering.cuda import PRECISIONS, SIMULATED, Launch, check_device, compile_expression, make_array, to_device
 from trajopt.problem import Problem
 from trajopt.solvers.kernels import sampling, shooting
 from trajopt.solvers.sampling.precision import inwards
 from trajopt.transcription.stages import Stages
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[np.float64]
 
 _ROLLOUT_THREADS = 64
 """A rollout waits for arithmetic, not for memory: small blocks spread few samples over all multiprocessors."""
 
-_REDUCTION_THREADS = 512
-"""A power of two. One block weighs all samples, and 512 threads leave each of them 128 registers."""
+_REDUCTION_THREADS = 8 if SIMULATED else 512
+"""A power of two. One block weighs all samples, and 512 threads leave each of them 128 registers.
+
+The simulator's are threads of Python, which wait for each other in every sum: few of them.
+"""
 
 
 class Answer(NamedTuple):
@@ -192,22 +192,27 @@ class CudaRollouts:
         mean = numbers[self._kernels.HEAD :].reshape(self._shape)
         return Answer(least, effective, int(finite), int(best), mean)
 
-    def read_population(self, parameters: Array, merits: Array, weights: Array | None = None) -> None:
-        """Wait, and copy samples to the host: ``parameters`` (blocks, rows, W), ``merits`` and ``weights`` (blocks, W).
-
-        This is the layout of `trajopt.solvers.kernels.sampling.Population`, for updates that run on the processor.
-        """
-        lanes = merits.shape[1]
-        self._population.parameters.copy_to_host(self._host[0])
+    def read_merits(self, merits: Array) -> None:
+        """Wait, and copy the merits to the host, (blocks, W)."""
         self._population.merits.copy_to_host(self._host[1])
         merits[:] = np.inf
         merits.flat[: self.samples] = self._host[1]
-        for block in range(len(merits)):
+
+    def read_parameters(self, parameters: Array) -> None:
+        """Wait, and copy the samples to the host, (blocks, rows, W).
+
+        This is the layout of `trajopt.solvers.kernels.sampling.Population`, for updates that run on the processor.
+        """
+        lanes = parameters.shape[2]
+        self._population.parameters.copy_to_host(self._host[0])
+        for block in range(-(-self.samples // lanes)):
             part = self._host[0][:, block * lanes : (block + 1) * lanes]
             parameters[block, : self._rows, : part.shape[1]] = part
-        if weights is not None:
-            weights[:] = 0.0
-            weights.flat[: self.samples] = self._population.weights.copy_to_host()
+
+    def read_weights(self, weights: Array) -> None:
+        """Wait, and copy the weights to the host, (blocks, W)."""
+        weights[:] = 0.0
+        weights.flat[: self.samples] = self._population.weights.copy_to_host()
 
     def _buffers(self, *values: Array) -> list[_Buffer]:
         return [_Buffer(part, self._real) for part in values]

@@ -8,19 +8,22 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import trajopt as to
 from bench import cuda as drive_bench
+from tests.sampling_cases import begin
 from trajopt.errors import InvalidProblem, TrajoptError, UnsupportedProblem
 from trajopt.guess import make_guess
 from trajopt.lowering import cuda
-from trajopt.solvers import ICEM, MPPI
+from trajopt.solvers import DIAL, ICEM, MPPI
 from trajopt.solvers.cuda_rollouts import CudaRollouts
 from trajopt.solvers.kernels import sampling
 from trajopt.solvers.kernels import weights as weighting
+from trajopt.solvers.sampling import SamplingSolver
 from trajopt.solvers.sampling.search import Search
 from trajopt.transcription.stages import Stages, compile_stages
 
@@ -115,7 +118,9 @@ def read_samples(rollouts: CudaRollouts) -> tuple[np.ndarray, np.ndarray, np.nda
     population = sampling.make_population(samples, rows, 8)
     weights = np.empty_like(population.merits)
     parameters, merits = population.parameters, population.merits
-    rollouts.read_population(parameters, merits, weights)
+    rollouts.read_parameters(parameters)
+    rollouts.read_merits(merits)
+    rollouts.read_weights(weights)
     assert np.isinf(merits.ravel()[samples:]).all()
     return np.hstack(list(parameters))[:rows, :samples], merits.ravel()[:samples], weights.ravel()[:samples]
 
@@ -373,6 +378,37 @@ def test_solvers_find_the_same_on_both_devices(solver: to.Solver, precision: str
     np.testing.assert_allclose(there.u, here.u, rtol=0.0, atol=room)
     assert there.cost == pytest.approx(here.cost, rel=room)
     assert here.u.any()
+
+
+@pytest.mark.parametrize(
+    ("solver", "stays"),
+    [
+        (MPPI(precision="float32"), True),
+        (DIAL(), True),
+        (MPPI(temperature=1.0, control_cost=0.5), False),
+        (ICEM(), False),
+    ],
+)
+def test_samples_stay_on_the_device_where_their_mean_is_all(
+    solver: SamplingSolver, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick of a weighted mean copies its merits and four numbers with the mean to the host, to the byte."""
+    run = begin(replace(solver, samples=SAMPLES, device="cuda"), TWO)
+    run.consider(run.proposal.mean)
+    run.advance()
+    kind, copied = type(run.engine.last._population.merits), []
+    copy = kind.copy_to_host
+
+    def count(array: Any, *arguments: object) -> object:
+        copied.append(array.size * array.dtype.itemsize)
+        return copy(array, *arguments)
+
+    monkeypatch.setattr(kind, "copy_to_host", count)
+    run.advance()
+    size = 4 if solver.precision == "float32" else 8
+    samples, rows = run.population.samples, run.proposal.mean.size
+    answer = [8 * (4 + rows)] if stays else [size * samples * rows]
+    assert copied == [size * samples, *answer]
 
 
 def test_a_black_box_is_not_ported() -> None:

@@ -25,6 +25,7 @@ from trajopt.transcription.stages import compile_stages
 if TYPE_CHECKING:
     from trajopt.solvers.cuda_rollouts import CudaRollouts
     from trajopt.solvers.sampling.solver import SamplingSolver
+    from trajopt.solvers.sampling.update import Weighting
 
 Array = NDArray[np.float64]
 
@@ -70,6 +71,13 @@ class Engine(ABC):
     @abstractmethod
     def sample(self, proposal: sampling.Proposal, population: sampling.Population, iteration: int) -> None:
         """Draw and value the samples of a population."""
+
+    def average(self, weighting: Weighting, proposal: sampling.Proposal) -> bool:
+        """Move the proposal to the weighted mean of the last samples, where these are; False if they are here."""
+        return False
+
+    def fetch(self, population: sampling.Population) -> None:  # noqa: B027 - most samples are here
+        """Bring the parameters of the last samples here."""
 
     @abstractmethod
     def value(self, controls: Array, out: shooting.Rollout) -> tuple[float, float]:
@@ -141,7 +149,7 @@ class CompiledEngine(TracedEngine):
 
 
 class CudaEngine(TracedEngine):
-    """Rollouts on a GPU; the samples come to the host, where every update can read them."""
+    """Rollouts on a GPU, where the samples stay; only merits and weighted means come to the host, unless asked."""
 
     def __init__(self, solver: SamplingSolver, problem: Problem, guess: Trajectory) -> None:
         from trajopt.lowering.cuda import check_device  # noqa: PLC0415 - CUDA loads where it is asked for
@@ -151,6 +159,7 @@ class CudaEngine(TracedEngine):
         self.problem, self.stages = problem, compile_stages(problem, solver.integrator, second_order=None)
         self.precision = solver.precision
         self.sessions: dict[tuple[int, int], CudaRollouts] = {}
+        self.last: CudaRollouts | None = None
 
     def prepare(self, population: sampling.Population) -> None:
         """Sessions are opened when they are needed, one for each number of samples and of given plans."""
@@ -172,7 +181,21 @@ class CudaEngine(TracedEngine):
         rollouts.write_proposal(proposal.mean, proposal.deviation, shaping)
         rollouts.write_given(proposal.given)
         rollouts.sample(iteration)
-        rollouts.read_population(population.parameters, population.merits)
+        rollouts.read_merits(population.merits)
+        self.last = rollouts
+
+    def average(self, weighting: Weighting, proposal: sampling.Proposal) -> bool:
+        """See `Engine.average`."""
+        assert self.last is not None
+        self.last.weigh(temperature=weighting.temperature, share=weighting.share)
+        self.last.average()
+        proposal.mean[:] = self.last.read().mean
+        return True
+
+    def fetch(self, population: sampling.Population) -> None:
+        """See `Engine.fetch`."""
+        assert self.last is not None
+        self.last.read_parameters(population.parameters)
 
 
 class BatchEngine(Engine):

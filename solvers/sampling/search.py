@@ -153,18 +153,26 @@ class Search:
         if not least < math.inf:
             self.detail = "No sample has a finite rollout; give a smaller sigma."
             return Status.NUMERICAL_FAILURE
-        if self.update.takes_best_sample and least < self.best_merit:
-            weights.best_sample(self.population, self.plan)
-            self.consider(self.plan)
-        self.update.move(self.engine.functions, self.population, self.proposal)
+        weighting = self.update.weighting(self.population)
+        if weighting is None or not self.engine.average(weighting, self.proposal):
+            self._move(least)
         if not math.isfinite(self.consider(self.proposal.mean)):
             # The mean of two ways round a region where nothing is finite lies in it; a sample does not.
+            self.engine.fetch(self.population)
             weights.best_sample(self.population, self.proposal.mean)
             self.consider(self.proposal.mean)
         return None
 
+    def _move(self, least: float) -> None:
+        """The update, and before it the best sample if that may be the answer."""
+        self.engine.fetch(self.population)
+        if self.update.takes_best_sample and least < self.best_merit:
+            weights.best_sample(self.population, self.plan)
+            self.consider(self.plan)
+        self.update.move(self.engine.functions, self.population, self.proposal)
+
     def sample(self) -> None:
-        """Draw and value the next generation."""
+        """Draw and value the next generation; its parameters may stay where they were drawn (`Engine.fetch`)."""
         self.generation += 1
         asked = self.update.prepare(self.proposal, self.generation == self.solver.iterations, self.iteration)
         if asked is None:

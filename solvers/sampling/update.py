@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,13 @@ class Generation:
 
     samples: int
     given: Array
+
+
+class Weighting(NamedTuple):
+    """Weights exp(-(S - min S) / temperature); if a ``share`` is positive, at the one that makes it effective."""
+
+    temperature: float
+    share: float
 
 
 class Update(ABC):
@@ -68,6 +75,13 @@ class Update(ABC):
         """Set up the next generation, the last one under the iteration limit or not; None: as the settings say.
 
         ``iteration`` is its place in the stream of random numbers.
+        """
+        return None
+
+    def weighting(self, population: Population) -> Weighting | None:
+        """How merits weigh, if the mean under these weights is all that the update moves the proposal to.
+
+        Then samples need not leave the device that drew them.
         """
         return None
 
@@ -152,15 +166,24 @@ class SoftmaxUpdate(Update):
 
     def weigh(self, functions: Functions, population: Population, proposal: Proposal) -> float:
         """Set the weights; returns their effective number."""
-        if self.temperature is None:
-            return weights.weigh_by_effective_number(functions, population, self.effective_share, self._rate)
-        temperature = self.temperature
-        if self.standardised:
-            finite = population.merits[np.isfinite(population.merits)]
-            temperature *= float(finite.std()) or 1.0  # equal merits weigh the same at any temperature
+        temperature, share = self._weighting(population)
+        if share > 0.0:
+            return weights.weigh_by_effective_number(functions, population, share, self._rate)
         if self.control_cost > 0.0:
             weights.add_control_cost(population, proposal, self.control_cost * temperature)
         return weights.weigh_by_temperature(functions, population, temperature, self._rate)
+
+    def weighting(self, population: Population) -> Weighting | None:
+        """See `Update.weighting`; a control cost looks at the samples as well."""
+        return None if self.control_cost > 0.0 else self._weighting(population)
+
+    def _weighting(self, population: Population) -> Weighting:
+        if self.temperature is None:
+            return Weighting(1.0, self.effective_share)
+        if not self.standardised:
+            return Weighting(self.temperature, 0.0)
+        finite = population.merits[np.isfinite(population.merits)]
+        return Weighting(self.temperature * (float(finite.std()) or 1.0), 0.0)  # equal merits weigh the same at any
 
 
 @dataclass
