@@ -23,7 +23,7 @@ from trajopt.guess import make_guess
 from trajopt.monitor import Iteration, Monitor
 from trajopt.problem import Feature, Problem
 from trajopt.registry import load_solver
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import Claim, Outcome, Solver
 from trajopt.solvers.perturbation import perturb
 from trajopt.status import Status
 from trajopt.threads import read_threads, run_in_order
@@ -72,6 +72,11 @@ class Chain(Solver):
     def handles(self) -> frozenset[Feature]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the last stage handles."""
         return self.solvers[-1].handles
+
+    @property
+    def claims(self) -> frozenset[Claim]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the last stage says of where it ends; how it gets there is another matter after the stages before it."""
+        return self.solvers[-1].claims & {Claim.STATIONARY, Claim.MINIMA}
 
     def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
         """What the last stage does not handle."""
@@ -166,6 +171,11 @@ class MultiStart(Solver):
     def handles(self) -> frozenset[Feature]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the solver handles."""
         return self.inner.handles
+
+    @property
+    def claims(self) -> frozenset[Claim]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the solver says of where it ends; other starts may end elsewhere."""
+        return self.inner.claims & {Claim.STATIONARY, Claim.MINIMA}
 
     def missing(self, features: frozenset[Feature]) -> frozenset[Feature]:
         """What the solver does not handle."""

@@ -167,8 +167,10 @@ class _Covariance(Update):
     def _decompose(self, proposal: Proposal) -> None:
         """The symmetric roots of C and of its inverse."""
         values, vectors = np.linalg.eigh(0.5 * (self.covariance + self.covariance.T))
+        self.decomposed = self.generation
+        if not values[-1] > 0.0:
+            return  # every sample was clipped to the same plan, so that nothing tells directions apart: the roots stay
         # A matrix of positive weights is definite; rounding may take its least eigenvalues below zero.
         values = np.maximum(values, np.finfo(float).eps * values[-1])
         proposal.filter[0] = (vectors * np.sqrt(values)) @ vectors.T
         self.inverse_root = (vectors / np.sqrt(values)) @ vectors.T
-        self.decomposed = self.generation

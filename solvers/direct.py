@@ -15,7 +15,7 @@ import numpy as np
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import TRACED, Outcome, Solver
+from trajopt.solver import TRACED, Claim, Outcome, Solver
 from trajopt.solvers.nlp_plugins import find_plugin
 from trajopt.solvers.nonlinear_program import NonlinearResult, solve_program
 from trajopt.trajectory import Trajectory
@@ -63,6 +63,7 @@ class DirectMethod(Solver, ABC):
     options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     handles: ClassVar[frozenset[Feature]] = TRACED
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY, Claim.ONE_STEP})
 
     def __post_init__(self) -> None:
         find_plugin(self.nlp)
@@ -141,7 +142,12 @@ def read_outcome(
         iterations=result.iterations,
         detail=result.detail,
         multipliers=read_multipliers(
-            structure, trajectory, result.row_multipliers, result.bound_multipliers, result.element_gradients
+            structure,
+            problem.initial_values,
+            trajectory,
+            result.row_multipliers,
+            result.bound_multipliers,
+            result.element_gradients,
         ),
         transcription=structure.scheme,
     )

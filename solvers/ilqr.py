@@ -34,7 +34,7 @@ from typing import ClassVar, final
 
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import SIMULATION, Outcome, Solver
+from trajopt.solver import SIMULATION, Claim, Outcome, Solver
 from trajopt.solvers.batch_ilqr import HANDLED, BatchRun
 from trajopt.solvers.ilqr_run import Run
 from trajopt.trajectory import Trajectory
@@ -83,6 +83,7 @@ class DifferentialDynamicProgramming(Solver, ABC):
     newton: bool = True
 
     handles: ClassVar[frozenset[Feature]] = SIMULATION
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY, Claim.ONE_STEP, Claim.WARM_START, Claim.SCALE})
     second_order: ClassVar[bool]
 
     def __post_init__(self) -> None:

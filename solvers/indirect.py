@@ -35,7 +35,7 @@ import numpy as np
 from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import TRACED, Claim, Outcome, Solver
 from trajopt.solvers.indirect_answer import Answer, Reader, objections
 from trajopt.solvers.indirect_ends import active_rows, corrected_rows
 from trajopt.solvers.indirect_guess import first_guess
@@ -105,7 +105,8 @@ class Indirect(Solver):
     segments: int = 10
     integrator: str = "DOP853"
 
-    handles: ClassVar[frozenset[Feature]] = frozenset(Feature) - {Feature.DISCRETE_TIME, Feature.DISCRETE_CONTROLS}
+    handles: ClassVar[frozenset[Feature]] = TRACED - {Feature.DISCRETE_TIME}
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY})
     preference: ClassVar[int] = -10
 
     def __post_init__(self) -> None:

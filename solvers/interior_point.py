@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import TRACED, Outcome, Solver
+from trajopt.solver import TRACED, Claim, Outcome, Solver
 from trajopt.solvers.kernels import interior_curvature as curvature
 from trajopt.solvers.kernels import interior_iterate, interior_loop, interior_restoration, interior_start
 from trajopt.solvers.kernels.interior_instance import Instance, soften
@@ -95,6 +95,7 @@ class InteriorPoint(Solver):
     initial_barrier: float = 0.1
 
     handles: ClassVar[frozenset[Feature]] = TRACED
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY, Claim.MINIMA, Claim.ONE_STEP, Claim.WARM_START})
     preference: ClassVar[int] = 10
 
     def __post_init__(self) -> None:

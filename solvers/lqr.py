@@ -34,7 +34,7 @@ from trajopt.errors import UnsupportedProblem
 from trajopt.linear_quadratic import nonlinear_parts
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import Outcome, Solver
+from trajopt.solver import Claim, Outcome, Solver
 from trajopt.solvers.kernels import ddp, lqr, shooting
 from trajopt.status import Status
 from trajopt.trajectory import Interpolation, Trajectory
@@ -76,6 +76,7 @@ class LQR(Solver):
     handles: ClassVar[frozenset[Feature]] = frozenset(
         {Feature.CONTINUOUS_TIME, Feature.DISCRETE_TIME, Feature.FREE_INITIAL_STATE}
     )
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY, Claim.MINIMA, Claim.ONE_STEP, Claim.SCALE})
 
     def __post_init__(self) -> None:
         check_choice(self.integrator, "integrator", INTEGRATORS)

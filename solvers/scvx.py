@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import TRACED, Outcome, Solver
+from trajopt.solver import TRACED, Claim, Outcome, Solver
 from trajopt.solvers.convex_model import PenaltyModel, Value, row_name
 from trajopt.solvers.convex_subproblem import Expansion, Step
 from trajopt.status import Status
@@ -122,6 +122,7 @@ class SCvx(Solver):
     grow: float = 2.0
 
     handles: ClassVar[frozenset[Feature]] = TRACED
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.STATIONARY, Claim.ONE_STEP})
 
     def __post_init__(self) -> None:
         check_choice(self.integrator, "integrator", INTEGRATORS)
@@ -340,6 +341,7 @@ class _Run:
             _, *elements = self.structure.program.gradients(self.at.v, self.instance.parameters, rows)
             multipliers = read_multipliers(
                 self.structure,
+                self.problem.initial_values,
                 trajectory,
                 scaling.invert_row_multipliers(rows),
                 scaling.invert_variable_multipliers(bounds),

@@ -1,7 +1,7 @@
-"""The command ``trajopt``: list, solve and compare from the shell.
+"""The command ``trajopt``: list, solve, compare and check from the shell.
 
-Exit codes: 0 solved, 1 not solved, 2 misuse, 130 interrupted. Answers go to standard output, progress and complaints to
-standard error.
+Exit codes: 0 solved or passed, 1 not, 2 misuse, 130 interrupted. Answers go to standard output, progress and
+complaints to standard error.
 """
 
 from __future__ import annotations
@@ -78,6 +78,21 @@ def _parser() -> argparse.ArgumentParser:
     solving.add_argument("--report", type=Path, metavar="FILE.html", help="write a self-contained report")
     solving.add_argument("--plot", type=Path, metavar="FILE.png", help="write a picture: png, pdf or svg")
     solving.add_argument("--save", type=Path, metavar="FILE.npz", help="write the numbers")
+
+    checking = commands.add_parser("check", help="run the conformance suite of trajopt.testing")
+    checking.set_defaults(run=_check)
+    checking.add_argument(
+        "subject", metavar="SUBJECT", nargs="?",
+        help="a solver's name, module:name or file.py:name of a solver, its class, a problem or a decision process",
+    )  # fmt: skip
+    checking.add_argument("--all", action="store_true", help="every registered solver instead")
+    checking.add_argument("--profile", choices=("fast", "thorough"), default="fast", help="default: fast")
+    checking.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="a setting of the solver; may be repeated",
+    )  # fmt: skip
+    checking.add_argument("--report", type=Path, metavar="FILE.html", help="write a self-contained report")
+    checking.add_argument("--quiet", action="store_true", help="show what is wrong alone")
 
     comparing = commands.add_parser("compare", help="run several solvers on one problem")
     comparing.set_defaults(run=_compare)
@@ -200,6 +215,30 @@ def _compare(options: argparse.Namespace) -> int:
     if Status.INTERRUPTED in statuses:
         return INTERRUPTED
     return SOLVED if Status.SOLVED in statuses else NOT_SOLVED
+
+
+def _check(options: argparse.Namespace) -> int:
+    from trajopt.testing.command import check_subject, find_subjects  # noqa: PLC0415 - the suite loads when asked for
+    from trajopt.testing.results import CheckResult, tally  # noqa: PLC0415
+    from trajopt.view.checks import checks_table, write_checks  # noqa: PLC0415
+
+    _check_outputs(options.report)
+    settings = dict(read_setting(text) for text in options.settings)
+    subjects = find_subjects(options.subject, settings, every=options.all)
+    console, results = _console(), list[CheckResult]()
+    for subject in subjects:
+        found = check_subject(subject, options.profile)
+        results += found
+        wrong = [result for result in found if not result.passed]
+        shown = wrong if options.quiet else found
+        console.print()
+        console.print(Text(str(subject), "bold"), Text(tally(found), "red" if wrong else "green"))
+        if shown:
+            console.print(checks_table(shown))
+    if options.report is not None:
+        write_checks(results, options.report)
+    _announce(options.quiet, options.report)
+    return SOLVED if all(result.passed for result in results) else NOT_SOLVED
 
 
 def _check_outputs(*paths: Path | None) -> None:

@@ -43,3 +43,7 @@ class SolveFailed(TrajoptError, RuntimeError):
     def __init__(self, message: str, solution: object) -> None:
         super().__init__(message)
         self.solution = solution
+
+
+class CheckFailed(TrajoptError, AssertionError):
+    """A property of `trajopt.testing` that does not hold; an assertion, so that test runners report it as one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,23 @@ SIMULATION = frozenset(
     }
 )
 """What solvers handle that roll the stages out from a fixed initial state, over fixed times, with fixed parameters."""
+
+
+class Claim(StrEnum):
+    """What a solver says of its answers, beside the features that it handles; `trajopt.testing` checks it."""
+
+    STATIONARY = "a success meets the first-order conditions"
+    """Of its own discretisation, to its ``tolerance``; a method that only compares samples does not know."""
+    MINIMA = "a success is no maximum and no saddle"
+    """Second-order conditions are looked at too; first-order methods may stay on a ridge where the guess puts them."""
+    ONE_STEP = "one step solves a linear-quadratic problem"
+    """From any guess, as Newton's method does."""
+    MONOTONE = "the answer costs no more than a feasible guess"
+    """Whenever the solve ends; the best so far is kept."""
+    WARM_START = "its own answer as guess is confirmed at once"
+    """With multipliers, if it has any: at most one iteration."""
+    SCALE = "the unit of the cost does not matter"
+    """A cost times a power of two changes no bit of the controls."""
 
 
 class Memory(ABC):
@@ -120,11 +138,14 @@ class Solver(ABC):
     ----------
     handles
         Features that it can treat; any other is refused by name before it starts.
+    claims
+        What it says of its answers.
     preference
         Where ``solve(problem)`` without a solver looks first: the largest among those that handle the problem.
     """
 
     handles: ClassVar[frozenset[Feature]]
+    claims: ClassVar[frozenset[Claim]] = frozenset()
     preference: ClassVar[int] = 0
 
     def __str__(self) -> str:

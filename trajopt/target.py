@@ -83,7 +83,7 @@ def find_target(
     parameters = {key: settings.pop(key) for key in list(settings) if key in problem.layout.shapes}
     chosen = find_solver(solver, problem) if solver == "auto" else load_solver(solver)
     fields = [entry.name for entry in dataclasses.fields(chosen)] if dataclasses.is_dataclass(chosen) else []
-    chosen = _configure(chosen, {key: settings.pop(key) for key in list(settings) if key in fields})
+    chosen = configure(chosen, {key: settings.pop(key) for key in list(settings) if key in fields})
     if settings and own:
         raise UnknownName(
             f"the setting {next(iter(settings))!r} was given, but a parameter of the problem "
@@ -108,7 +108,8 @@ def _continuous(problem: Problem | MultiPhaseProblem) -> bool:
     return isinstance(problem, MultiPhaseProblem) or problem.dynamics.continuous
 
 
-def _configure(solver: Solver, settings: dict[str, Any]) -> Solver:
+def configure(solver: Solver, settings: dict[str, Any]) -> Solver:
+    """The solver with those settings; an InvalidProblem where it refuses them."""
     if not settings:
         return solver
     try:
@@ -143,7 +144,7 @@ def _read_file(text: str, steps: int | None) -> Problem | MultiPhaseProblem:
     path = Path(file)
     if not path.is_file():
         raise InvalidProblem(f"{file} was given, but there is no such file; correct the path.")
-    module = _execute(path)
+    module = execute_file(path)
     if variable not in vars(module):
         known = [name for name, value in vars(module).items() if isinstance(value, Problem | MultiPhaseProblem)]
         raise UnknownName(
@@ -165,7 +166,8 @@ def _read_file(text: str, steps: int | None) -> Problem | MultiPhaseProblem:
     return problem
 
 
-def _execute(path: Path) -> Any:
+def execute_file(path: Path) -> Any:
+    """The module of a Python file of the user's, with what it raises as one sentence with its line."""
     spec = importlib.util.spec_from_file_location("trajopt_user_problem", path)
     assert spec is not None
     assert spec.loader is not None

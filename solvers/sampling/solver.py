@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Feature, Problem
-from trajopt.solver import SIMULATION, Memory, Outcome, Solver
+from trajopt.solver import SIMULATION, Claim, Memory, Outcome, Solver
 from trajopt.solvers.sampling.risk import Mean, Risk
 from trajopt.solvers.sampling.update import Update
 from trajopt.trajectory import Trajectory
@@ -116,6 +116,7 @@ class SamplingSolver(Solver):
     precision: str = "float64"
 
     handles: ClassVar[frozenset[Feature]] = SIMULATION | {Feature.BLACK_BOX, Feature.STOCHASTIC}
+    claims: ClassVar[frozenset[Claim]] = frozenset({Claim.MONOTONE})
     reach: ClassVar[float] = 0.125
     """Default sigma as a share of the width between bounds."""
     full_covariance: ClassVar[bool] = False

@@ -33,14 +33,17 @@ Array = NDArray[np.float64]
 
 
 def read_multipliers(
-    structure: DirectProgram, trajectory: Trajectory, rows: Array, bounds: Array, gradients: Sequence[Array]
-) -> dict[str, Array]:
+    structure: DirectProgram, initial: Array, trajectory: Trajectory, rows: Array, bounds: Array,
+    gradients: Sequence[Array],
+) -> dict[str, Array]:  # fmt: skip
     """Return costates, and the multipliers of the constraints by kind.
 
     Parameters
     ----------
     structure
         Says what lies where.
+    initial
+        (nx,) the initial state, NaN where free. What is given has bounds in the program, but none in the problem.
     trajectory
         Gives the times of the intervals.
     rows, bounds
@@ -50,6 +53,8 @@ def read_multipliers(
     """
     layout, places = structure.variables, structure.rows
     discrete = structure.scheme is DISCRETE_STEP
+    bounds = bounds.copy()
+    bounds[layout.x[0, np.isfinite(initial)]] = 0.0
     shares = _Shares(structure, np.ones(trajectory.steps) if discrete else np.diff(trajectory.t))
     found = {
         "costates": _costates(structure, gradients),
