@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trajopt.solvers.indirect import Indirect
     from trajopt.solvers.interior_point import InteriorPoint
     from trajopt.solvers.lqr import LQR
+    from trajopt.solvers.mcts import MCTS
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
     from trajopt.solvers.predictive_sampling import PredictiveSampling
@@ -37,6 +38,7 @@ _HOME = {
     "Indirect": "indirect",
     "InteriorPoint": "interior_point",
     "LQR": "lqr",
+    "MCTS": "mcts",
     "MPPI": "mppi",
     "MultiStart": "chain",
     "MultipleShooting": "multiple_shooting",
@@ -52,6 +54,7 @@ __all__ = [
     "ICEM",
     "ILQR",
     "LQR",
+    "MCTS",
     "MPPI",
     "Chain",
     "Collocation",

@@ -14,6 +14,9 @@ from trajopt.constraints import (
     PathConstraint,
     TerminalConstraint,
 )
+from trajopt.decide import decide, decide_batch
+from trajopt.decision import Decision
+from trajopt.decision_process import DecisionProcess
 from trajopt.dynamics import ContinuousDynamics, DiscreteDynamics
 from trajopt.errors import (
     InvalidProblem,
@@ -30,6 +33,7 @@ from trajopt.link import Link
 from trajopt.mpc import MPC
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.multi_phase_solution import MultiPhaseSolution
+from trajopt.planner import Planner
 from trajopt.problem import Problem
 from trajopt.simulators import GymnasiumDynamics, MuJoCoDynamics, to_gymnasium
 from trajopt.solution import Solution
@@ -49,6 +53,8 @@ __all__ = [
     "Bounds",
     "Choices",
     "ContinuousDynamics",
+    "Decision",
+    "DecisionProcess",
     "DiscreteDynamics",
     "Free",
     "GymnasiumDynamics",
@@ -62,6 +68,7 @@ __all__ = [
     "MultiPhaseSolution",
     "NotDifferentiable",
     "PathConstraint",
+    "Planner",
     "Problem",
     "Solution",
     "SolveFailed",
@@ -74,6 +81,8 @@ __all__ = [
     "__version__",
     "casadi_function",
     "compare",
+    "decide",
+    "decide_batch",
     "solve",
     "solve_batch",
     "to_gymnasium",

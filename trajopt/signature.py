@@ -85,3 +85,8 @@ def _wanted(extra: list[inspect.Parameter], optional: tuple[str, ...]) -> tuple[
             break  # `lambda x, u, gain=gain: ...` keeps its own default, and all that stand behind it
         names.append(parameter.name)
     return tuple(names)
+
+
+def count_arguments(function: Callable[..., Any]) -> int:
+    """How many arguments a function takes by position, be it plain or compiled by Numba."""
+    return len(inspect.signature(getattr(function, "py_func", function)).parameters)

@@ -3,6 +3,8 @@
 ``call3(address, a, ia, b, ib, c, ic)`` calls ``void f(double *, double *, double *)`` with pointers to element ``ia``
 of ``a`` and so on, counted in C order. The arrays are C-contiguous, of any dimension, and all float64 or all float32.
 Nothing else is checked: the kernel vouches for the sizes, and for the precision that the function was compiled for.
+
+``call_entry`` calls the rules of a decision process, which `trajopt.lowering.rules` compiles.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
@@ -76,3 +78,35 @@ call7 = _make_call(7)
 call8 = _make_call(8)
 call9 = _make_call(9)
 call10 = _make_call(10)
+
+NUMBERS = 8
+"""How many numbers pass between a kernel and an entry."""
+
+ACTION, UNIFORM, REWARD, DISCOUNT, VALUE, NATURE, STREAM, STREAM_LOW = range(NUMBERS)
+"""Their places: action or outcome, uniform number; reward, discount; value; 1 where nature moves; halves of a key."""
+
+
+@intrinsic
+def call_entry(typing_context, address, states, first, numbers, weights, mask):
+    """Call the entry at ``address`` on the state from element ``first`` of ``states``; not 0 if the rule raised.
+
+    The arrays are C-contiguous. The form is that of Numba's compiled functions, which take two more pointers, to the
+    result and to an exception.
+    """
+    for array in (states, numbers, weights, mask):
+        if not (isinstance(array, types.Array) and array.layout == "C"):
+            raise TypingError(f"An array of a call to an entry is {array}; give a C-contiguous one.")
+    signature = types.int32(types.intp, states, types.intp, numbers, weights, mask)
+
+    def generate(context, builder, signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        pointers = [cgutils.alloca_once(builder, byte), cgutils.alloca_once(builder, byte)]
+        for k in (1, 3, 4, 5):
+            data = context.make_array(signature.args[k])(context, builder, arguments[k]).data
+            if k == 1:
+                data = builder.gep(data, [arguments[2]])
+            pointers.append(builder.bitcast(data, byte))
+        function_type = ir.FunctionType(ir.IntType(32), [byte.as_pointer()] * 2 + [byte] * 4)
+        return builder.call(builder.inttoptr(arguments[0], function_type.as_pointer()), pointers)
+
+    return signature, generate
