@@ -4,11 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trajopt.solvers.alpha_beta import AlphaBeta
     from trajopt.solvers.cem import CEM
     from trajopt.solvers.chain import Chain, MultiStart
     from trajopt.solvers.cmaes import CMAES
     from trajopt.solvers.collocation import Collocation
     from trajopt.solvers.dial import DIAL
+    from trajopt.solvers.expectimax import Expectimax
     from trajopt.solvers.gradient_shooting import GradientShooting
     from trajopt.solvers.icem import ICEM
     from trajopt.solvers.ilqr import DDP, ILQR
@@ -18,12 +20,22 @@ if TYPE_CHECKING:
     from trajopt.solvers.mcts import MCTS
     from trajopt.solvers.mppi import MPPI
     from trajopt.solvers.multiple_shooting import MultipleShooting
+    from trajopt.solvers.policy_iteration import PolicyIteration
+    from trajopt.solvers.pomcp import POMCP
     from trajopt.solvers.predictive_sampling import PredictiveSampling
+    from trajopt.solvers.prioritised_sweeping import PrioritisedSweeping
     from trajopt.solvers.random_shooting import RandomShooting
     from trajopt.solvers.scvx import SCvx
     from trajopt.solvers.single_shooting import SingleShooting
+    from trajopt.solvers.value_iteration import ValueIteration
 
 _HOME = {
+    "AlphaBeta": "alpha_beta",
+    "Expectimax": "expectimax",
+    "POMCP": "pomcp",
+    "PolicyIteration": "policy_iteration",
+    "PrioritisedSweeping": "prioritised_sweeping",
+    "ValueIteration": "value_iteration",
     "RandomShooting": "random_shooting",
     "PredictiveSampling": "predictive_sampling",
     "ICEM": "icem",
@@ -56,17 +68,23 @@ __all__ = [
     "LQR",
     "MCTS",
     "MPPI",
+    "POMCP",
+    "AlphaBeta",
     "Chain",
     "Collocation",
+    "Expectimax",
     "GradientShooting",
     "Indirect",
     "InteriorPoint",
     "MultiStart",
     "MultipleShooting",
+    "PolicyIteration",
     "PredictiveSampling",
+    "PrioritisedSweeping",
     "RandomShooting",
     "SCvx",
     "SingleShooting",
+    "ValueIteration",
 ]
 
 

@@ -59,8 +59,16 @@ def test_list_shows_every_problem(capsys):
     """Each problem of the library and each solver has a line."""
     code, out, _ = run(capsys, "list")
     assert code == 0
-    assert [name for name in [*problems.names(), "ilqr", "collocation"] if name not in out] == []
+    shown = [*problems.names(), *problems.decision_names(), "ilqr", "collocation", "alpha_beta"]
+    assert [name for name in shown if name not in out] == []
     assert "0.25 max" in out  # of double-integrator-max-distance, as published
+
+
+def test_decision_problems_are_not_for_solvers(capsys):
+    """A decision problem given to a solver is a sentence that names the call for it."""
+    code, out, err = run(capsys, "solve", "nim")
+    assert (code, out) == (2, "")
+    assert "trajopt.decide" in err
 
 
 @pytest.mark.usefixtures("steady")

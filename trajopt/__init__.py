@@ -14,6 +14,7 @@ from trajopt.constraints import (
     PathConstraint,
     TerminalConstraint,
 )
+from trajopt.control_grid import process_of
 from trajopt.decide import decide, decide_batch
 from trajopt.decision import Decision
 from trajopt.decision_process import DecisionProcess
@@ -83,6 +84,7 @@ __all__ = [
     "compare",
     "decide",
     "decide_batch",
+    "process_of",
     "solve",
     "solve_batch",
     "to_gymnasium",

@@ -18,6 +18,7 @@ from rich.text import Text
 from trajopt.compare import compare
 from trajopt.errors import InvalidProblem, MissingExtra, TrajoptError
 from trajopt.multi_phase_solution import MultiPhaseSolution
+from trajopt.planner import planner_names
 from trajopt.problem import Feature
 from trajopt.registry import SEVERAL_PHASES, load_solver, solver_names
 from trajopt.solution import Solution
@@ -112,7 +113,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from trajopt import problems  # noqa: PLC0415 - the core does not know the library; its command line does
-    from trajopt.view.tables import library_table, solver_table  # noqa: PLC0415 - rich tables load when shown
+    from trajopt.view.tables import decision_table, library_table, solver_table  # noqa: PLC0415 - rich loads when shown
 
     entries = []
     for name in problems.names():
@@ -122,7 +123,9 @@ def _list(options: argparse.Namespace) -> int:
         entries.append((name, _sizes(name), optimum, ", ".join(known.tags), known.source))
     console = _console()
     console.print(library_table(entries))
+    console.print(decision_table([(name, problems.decision_reference(name)) for name in problems.decision_names()]))
     console.print(solver_table([(name, _refuses(name)) for name in solver_names()]))
+    console.print(f"Planners of decision problems: {', '.join(planner_names())}.")
     return SOLVED
 
 

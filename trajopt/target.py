@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trajopt.errors import InvalidProblem, TrajoptError, UnknownName
+from trajopt.decision_process import DecisionProcess
+from trajopt.errors import InvalidProblem, TrajoptError, UnknownName, UnsupportedProblem
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.registry import find_solver, load_solver
@@ -128,7 +129,13 @@ def _read_library(name: str, steps: int | None, constants: Mapping[str, Any]) ->
 
     sizes = {} if steps is None else {"steps": steps}
     try:
-        return problems.load(name, **sizes, **constants), problems.reference(name)
+        problem = problems.load(name, **sizes, **constants)
+        if isinstance(problem, DecisionProcess):
+            raise UnsupportedProblem(
+                f"{name} is a decision problem, but solvers of optimal-control problems were asked for; decide it with "
+                "trajopt.decide and one of its planners."
+            )
+        return problem, problems.reference(name)
     except (TypeError, ValueError) as error:
         if isinstance(error, TrajoptError):
             raise

@@ -12,6 +12,7 @@ from trajopt.view.facts import COLUMNS, Facts, number, texts
 
 if TYPE_CHECKING:
     from trajopt.compare import Comparison
+    from trajopt.problems.decision_reference import DecisionReference
 
 _LOOK: dict[str, Any] = {"box": box.SIMPLE_HEAD, "header_style": "bold", "pad_edge": False}
 
@@ -72,6 +73,19 @@ def library_table(entries: list[tuple[str, str, str, str, str]]) -> Table:
     table.add_column("source", style="dim", overflow="fold", ratio=3)
     for entry in entries:
         table.add_row(*map(Text, entry))
+    return table
+
+
+def decision_table(entries: list[tuple[str, DecisionReference]]) -> Table:
+    """Decision problems of the library: name, value of the initial state, tags, source."""
+    table = Table(**_LOOK)
+    table.add_column("decision problem", no_wrap=True)
+    table.add_column("known value", justify="right", no_wrap=True)
+    table.add_column("tags", overflow="fold", ratio=2)
+    table.add_column("source", style="dim", overflow="fold", ratio=3)
+    for name, known in entries:
+        initial = [f"{entry.value:.6g}" for entry in known.values if entry.state is None and not entry.moves]
+        table.add_row(*map(Text, (name, *(initial or [""]), ", ".join(known.tags), known.source)))
     return table
 
 
