@@ -1,4 +1,4 @@
-"""Models that are dynamics: a user's network, models fitted to data, and physical parameters fitted to data.
+"""Models that are dynamics: a user's network, models fitted to data, physical parameters fitted to data, and agents.
 
 Those that need PyTorch are imported when they are first asked for.
 """
@@ -19,11 +19,18 @@ from trajopt.learned_dynamics.neighbours import Kernel, NearestNeighbours
 if TYPE_CHECKING:
     from trajopt.learned_dynamics.ensemble import ProbabilisticEnsemble
     from trajopt.learned_dynamics.network import NeuralNetwork
+    from trajopt.learned_dynamics.pets import PETS
     from trajopt.learned_dynamics.torch_dynamics import TorchDynamics
 
-_NEED_TORCH = {"NeuralNetwork": "network", "ProbabilisticEnsemble": "ensemble", "TorchDynamics": "torch_dynamics"}
+_NEED_TORCH = {
+    "NeuralNetwork": "network",
+    "PETS": "pets",
+    "ProbabilisticEnsemble": "ensemble",
+    "TorchDynamics": "torch_dynamics",
+}
 
 __all__ = [
+    "PETS",
     "GaussianProcess",
     "Identification",
     "Kernel",

@@ -77,6 +77,7 @@ class BatchedNetwork:
         self.members = len(parts[0])
         self._weights, self._biases = _views(self.vector, parts)
         self._weight_gradients, self._bias_gradients = _views(self.gradient, parts)
+        self.activation = activation
         self._activate, self._derive = ACTIVATIONS[activation]
         self._kept: list[tuple[Tensor, Tensor]] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,3 +162,29 @@ class Scale:
     def read(cls, arrays: Any, prefix: str) -> Scale:
         """The inverse of `arrays`."""
         return cls(arrays[f"{prefix}_mean"], arrays[f"{prefix}_deviation"])
+
+
+def check_angles(angles: Sequence[int], states: int) -> None:
+    """Refuse what are no distinct numbers of states."""
+    known = all(isinstance(i, int | np.integer) and 0 <= i < states for i in angles)
+    if not known or len(set(angles)) != len(angles):
+        raise InvalidProblem(
+            f"angles={angles!r} was given, but distinct numbers of states from 0 to {states - 1} were expected; "
+            "correct them."
+        )
+
+
+def kept(columns: int, angles: Sequence[int]) -> list[int]:
+    """The columns that are no angles, in order."""
+    return [i for i in range(columns) if i not in angles]
+
+
+def unrolled(z: Any, angles: Sequence[int]) -> Any:
+    """Columns (..., n) with the sines and cosines of angles in front, and the angles taken out: (..., n + angles).
+
+    A network that sees them knows that a turn is nothing.
+    """
+    if not angles:
+        return z
+    turned = z[..., list(angles)]
+    return np.concatenate([np.sin(turned), np.cos(turned), z[..., kept(z.shape[-1], angles)]], axis=-1)

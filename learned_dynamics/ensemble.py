@@ -26,7 +26,15 @@ from numpy.typing import ArrayLike
 from trajopt.dynamics import DiscreteDynamics
 from trajopt.errors import InvalidProblem, UnsupportedProblem
 from trajopt.learned_dynamics.batched_network import BatchedNetwork, as_layers, initial_weights, weight_shapes
-from trajopt.learned_dynamics.data import Array, Scale, Transitions, check_columns, check_transitions
+from trajopt.learned_dynamics.data import (
+    Array,
+    Scale,
+    Transitions,
+    check_angles,
+    check_columns,
+    check_transitions,
+    unrolled,
+)
 from trajopt.learned_dynamics.ensemble_rollout import EnsembleRollout
 from trajopt.learned_dynamics.expression import Layers, Weights, traced_network, weight_parameters
 from trajopt.learned_dynamics.extras import one_thread
@@ -63,6 +71,8 @@ class ProbabilisticEnsemble(LearnedDynamics):
         with the terminal cost ``-x[-2]`` or ``-x[-1]``.
     termination
         Whether the end of episodes is learned: ``alive``, 1 at the start, is the probability that none has happened.
+    angles
+        Numbers of states that are angles: the networks see their sines and cosines.
     bootstrap
         Whether every member draws its transitions with replacement, or sees all of them in an order of its own.
     epochs, patience, batch, learning_rate, weight_decay, holdout
@@ -77,6 +87,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
     propagation: str
     reward: bool
     termination: bool
+    angles: tuple[int, ...]
     bootstrap: bool
     epochs: int
     patience: int
@@ -99,6 +110,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
         propagation: Propagation = "tsinf",
         reward: bool = False,
         termination: bool = False,
+        angles: Sequence[int] = (),
         bootstrap: bool = True,
         epochs: int = 200,
         patience: int = 50,
@@ -122,6 +134,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
             propagation=propagation,
             reward=bool(reward),
             termination=bool(termination),
+            angles=tuple(angles),
             bootstrap=bool(bootstrap),
             epochs=epochs,
             patience=patience,
@@ -131,6 +144,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
             holdout=holdout,
             stochastic=propagation != "expectation",
         )
+        check_angles(self.angles, self.nx)
         heads = ("return",) * bool(reward) + ("alive",) * bool(termination)
         object.__setattr__(self, "states", self.states + heads)
 
@@ -146,7 +160,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
 
     @property
     def _sizes(self) -> tuple[int, ...]:
-        return (self.observed + self.nu, *self.hidden, 2 * self._gaussians + self.termination)
+        return (self.observed + len(self.angles) + self.nu, *self.hidden, 2 * self._gaussians + self.termination)
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"states": self.states[: self.observed]}
@@ -190,7 +204,8 @@ class ProbabilisticEnsemble(LearnedDynamics):
     def _fit(self, data: Transitions, generator: np.random.Generator, callback: Any) -> dict[str, Any]:
         heads = [] if data.reward is None else [data.reward[:, None]]
         columns = np.concatenate([data.changes, *heads], axis=1)
-        inputs, targets = Scale.of(data.inputs), Scale.of(columns)
+        features = unrolled(data.inputs, self.angles)
+        inputs, targets = Scale.of(features), Scale.of(columns)
         start = dict(self.learned) or (
             initial_weights(self._sizes, self.members, generator)
             | {"bounds": np.repeat(np.array(INITIAL_BOUNDS)[:, None], self._gaussians, axis=1)}
@@ -199,7 +214,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
         loss = GaussianLikelihood(torch.tensor(start["bounds"], dtype=torch.float32), termination=self.termination)
         ends = [] if data.terminated is None else [data.terminated[:, None]]
         y = np.concatenate([targets.apply(columns), *ends], axis=1).astype(np.float32)
-        z = inputs.apply(data.inputs).astype(np.float32)
+        z = inputs.apply(features).astype(np.float32)
         schedule = Schedule(
             self.epochs,
             self.patience,
@@ -224,6 +239,7 @@ class ProbabilisticEnsemble(LearnedDynamics):
                 learned["bounds"],
                 Scale.read(learned, "input"),
                 Scale.read(learned, "target"),
+                angles=self.angles,
                 reward=self.reward,
                 termination=self.termination,
             )
@@ -293,7 +309,9 @@ class ProbabilisticEnsemble(LearnedDynamics):
 
     def to_traced(self, *, weights: Weights = "constants") -> DiscreteDynamics:
         """Return the elites' mean as dynamics that are traced; see `TorchDynamics.to_traced`."""
-        return traced_network(self._layers(), self.states, self.controls, delta=True, weights=weights)
+        return traced_network(
+            self._layers(), self.states, self.controls, delta=True, weights=weights, angles=self.angles
+        )
 
     def weights(self) -> dict[str, Array]:
         """Return weights and biases by the names that ``to_traced(weights="parameters")`` reads."""

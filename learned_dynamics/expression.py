@@ -16,7 +16,7 @@ import numpy as np
 from trajopt.casadi_function import casadi_function
 from trajopt.dynamics import DiscreteDynamics
 from trajopt.errors import InvalidProblem
-from trajopt.learned_dynamics.data import Array
+from trajopt.learned_dynamics.data import Array, unrolled
 
 Weights = Literal["constants", "parameters"]
 
@@ -62,9 +62,15 @@ def weight_parameters(layers: Layers) -> dict[str, Array]:
 
 
 def traced_network(
-    layers: Layers, states: Sequence[str], controls: Sequence[str], *, delta: bool, weights: Weights
+    layers: Layers,
+    states: Sequence[str],
+    controls: Sequence[str],
+    *,
+    delta: bool,
+    weights: Weights,
+    angles: Sequence[int] = (),
 ) -> DiscreteDynamics:
-    """Dynamics x+ = network(x, u), or x + network(x, u) if ``delta``, as an expression.
+    """Dynamics x+ = network(x, u), or x + network(x, u) if ``delta``, as an expression; angles as for ensembles.
 
     Raises
     ------
@@ -74,14 +80,15 @@ def traced_network(
     if weights not in ("constants", "parameters"):
         raise InvalidProblem(f"weights={weights!r} was given, but 'constants' or 'parameters' was expected; pick one.")
     names = list(weight_parameters(layers)) if weights == "parameters" else []
-    network = _network(layers, len(states) + len(controls), len(states), symbolic=bool(names))
+    network = _network(layers, len(states) + len(controls) + len(angles), len(states), symbolic=bool(names))
 
     def with_constants(x: Any, u: Any) -> Any:
-        change = network(np.concatenate([x, u])).reshape(len(states))
+        change = network(unrolled(np.concatenate([x, u]), angles)).reshape(len(states))
         return x + change if delta else change
 
     def with_parameters(x: Any, u: Any, p: Any) -> Any:
-        change = network(np.concatenate([x, u]), *(p[name] for name in names)).reshape(len(states))
+        z = unrolled(np.concatenate([x, u]), angles)
+        change = network(z, *(p[name] for name in names)).reshape(len(states))
         return x + change if delta else change
 
     function = with_parameters if names else with_constants

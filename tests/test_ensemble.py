@@ -8,9 +8,10 @@ import torch
 from learned_cases import make_problem, pendulum, sample
 
 import trajopt as to
-from trajopt.learned_dynamics import NeuralNetwork, ProbabilisticEnsemble, ensemble_rollout, transitions
+from trajopt.learned_dynamics import NeuralNetwork, ProbabilisticEnsemble, tiles, transitions
 from trajopt.learned_dynamics.batched_network import ACTIVATIONS, BatchedNetwork, initial_weights
 from trajopt.learned_dynamics.losses import BOUND_WEIGHT, GaussianLikelihood, SquaredError, bounded
+from trajopt.learned_dynamics.training import held_out
 from trajopt.solvers import CEM
 
 RNG = np.random.default_rng(0)
@@ -225,7 +226,7 @@ def test_seeds_and_threads(propagation, monkeypatch):
     before, found = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        monkeypatch.setattr(ensemble_rollout, "read_threads", lambda given, most, threads=threads: threads)
+        monkeypatch.setattr(tiles, "read_threads", lambda given, most, threads=threads: threads)
         found.append(dynamics.rollout(x, u, 0, None, np.random.default_rng(7)))
     torch.set_num_threads(before)
     np.testing.assert_array_equal(*found)
@@ -300,7 +301,7 @@ def test_learned_reward_and_termination():
     """Both heads are learned: return sums rewards while alive, and alive falls where episodes ended in the data."""
     x, u, after = sample(1500)
     reward, ended = -np.abs(x[:, 0]), x[:, 0] > 1.0
-    model = ProbabilisticEnsemble(2, 1, members=3, hidden=(32, 32), epochs=80, reward=True, termination=True)
+    model = ProbabilisticEnsemble(2, 1, members=3, hidden=(32, 32), epochs=160, reward=True, termination=True)
     model = model.fit(x, u, after, reward=reward, terminated=ended)
     assert model.states == ("x0", "x1", "return", "alive")
     assert model.observed == 2
@@ -366,3 +367,49 @@ def test_a_model_of_the_pendulum():
     found = model.rollout(states[25:, 0], controls[25:], 0, None, RNG)
     motion = np.abs(states[25:] - states[25:, :1]).max()
     assert np.abs(found - states[25:]).max() < 0.1 * motion
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("rows", [3, 700])
+def test_machine_code_is_pytorch(activation, rows):
+    """Every row of a rollout in machine code is a step of one of the members as PyTorch computes it, to float32."""
+    settings = SMALL | {"hidden": (19, 7), "activation": activation, "angles": (0,), "epochs": 3}
+    model = ProbabilisticEnsemble(2, 1, propagation="mean_sample", **settings).fit(X, U, Y)
+    x, u = 3.0 * RNG.normal(size=(rows, 2)), RNG.normal(size=(rows, 1))
+    after = model.step(x, u, 0, None, np.random.default_rng(0))
+    means, _ = model.predict_members(x, u)
+    distance = np.abs(means - after).max(axis=2)
+    assert distance.min(axis=0).max() < 100 * SINGLE
+    assert len(set(distance.argmin(axis=0))) > 1  # and not always the same
+
+
+def test_noise_has_the_deviation_that_is_predicted():
+    """The spread of many steps from one state is that of the mixture of the members, to Monte Carlo error."""
+    count = 40_000
+    x, u = np.tile(X[:1], (count, 1)), np.tile(U[:1], (count, 1))
+    after = FITTED.step(x, u, 0, None, np.random.default_rng(0))
+    mean, deviation = FITTED.predict(X[:1], U[:1])
+    np.testing.assert_allclose(after.mean(axis=0), mean[0], atol=5.0 * deviation.max() / np.sqrt(count))
+    np.testing.assert_allclose(after.std(axis=0), deviation[0], rtol=5.0 / np.sqrt(2 * count))
+
+
+def test_angles_turn():
+    """A state that is an angle is seen modulo a turn, by predictions, rollouts and the traced mean alike."""
+    model = ProbabilisticEnsemble(2, 1, angles=(0,), propagation="expectation", **SMALL).fit(X, U, Y)
+    turned = X + np.array([2.0 * np.pi, 0.0])
+    np.testing.assert_allclose(
+        model.predict(turned, U)[0] - turned, model.predict(X, U)[0] - X, atol=1e3 * np.finfo(float).eps
+    )
+    problem = make_problem(model.to_traced())
+    found = problem.dynamics.function({"x": X[0], "u": U[0]})
+    np.testing.assert_allclose(found, model.predict(X[:1], U[:1])[0][0], atol=100 * SINGLE)
+    with pytest.raises(to.InvalidProblem, match="distinct numbers of states from 0 to 1"):
+        ProbabilisticEnsemble(2, 1, angles=(2,))
+
+
+def test_rows_that_were_held_out_stay_so():
+    """More data leave the hold-out of the first rows as it was: no model is judged by what it was trained on."""
+    few, many = held_out(300, 0.1), held_out(1000, 0.1)
+    assert (many[:300] == few).all()
+    assert abs(many.sum() - 100) <= 3  # the discrepancy of the golden section grows as a logarithm
+    assert not held_out(50, 0.0).any()

@@ -27,6 +27,10 @@ NOT_REACHED = {
     ("ilqr", "algal-bacterial"): "no feedback but a regularised one holds the nutrients' states: short steps, stalled",
     ("ddp", "algal-bacterial"): "gaps close to a rollout that leaves the region where the growth rates make sense",
     ("ilqr", "crane-container"): "singular arcs: Newton's method finds no positive definite Q_uu, Gauss-Newton creeps",
+    (
+        "ilqr",
+        "cartpole-balance",
+    ): "a constant cost leaves Gauss-Newton nothing but the penalties of the bounds: stalled",
     ("ilqr", "race-car"): "road limits and tyre limits act together: the multipliers meet the iteration limit",
     ("ddp", "race-car"): "road limits and tyre limits act together: the multipliers meet the iteration limit",
     ("ddp", "crane-container"): "the multipliers converge linearly and meet the iteration limit at a violation of 1e-5",
