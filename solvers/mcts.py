@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,11 +37,15 @@ from trajopt.decision_process import DecisionProcess
 from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.planner import Planner
+from trajopt.problem import Feature, Problem
+from trajopt.solver import SIMULATION, Outcome, Solver
 from trajopt.solvers.kernels.tree_settings import BY_SIBLINGS, BY_TREE, MAXIMUM, MEAN, PLAIN, PUCT, UCT, Settings
 from trajopt.solvers.search.answer import decide_all
 from trajopt.solvers.search.evaluation import LeafRule, Rollouts, read_evaluation
 from trajopt.solvers.search.growth import grow
+from trajopt.solvers.search.shooting import solve_by_search
 from trajopt.threads import read_threads
+from trajopt.trajectory import Trajectory
 from trajopt.validation import check, check_choice, check_positive, check_whole, is_number
 
 __all__ = ["MCTS", "LeafRule", "Rollouts"]
@@ -60,7 +64,7 @@ _EXPLORATION = {"uct": math.sqrt(2.0), "puct": 1.25}
 
 
 @dataclass(frozen=True)
-class MCTS(Planner):
+class MCTS(Planner, Solver):
     """Monte Carlo tree search.
 
     Attributes
@@ -106,6 +110,11 @@ class MCTS(Planner):
         For batches of trees; None: as many as there are processors.
     seed
         The same seed gives the same bits; in a batch tree b has the seed ``seed + b``.
+    levels, hold
+        Where a `Problem` is solved: values of each control, evenly between its bounds, unless the problem has
+        `Choices`, and steps for which each choice is held. There is one search of ``simulations`` for each choice,
+        with the settings above but for values that the tree normalises, since costs have units, and backs up by their
+        maximum, since plans are certain.
     """
 
     simulations: int = 1_000
@@ -128,6 +137,11 @@ class MCTS(Planner):
     max_memory: float = 2.0**31
     threads: int | None = None
     seed: int = 0
+    levels: int = 9
+    hold: int = 1
+
+    handles: ClassVar[frozenset[Feature]] = SIMULATION | {Feature.DISCRETE_CONTROLS}
+    preference: ClassVar[int] = -20
 
     def __post_init__(self) -> None:
         check_whole(self.simulations, "simulations", 0)
@@ -153,11 +167,17 @@ class MCTS(Planner):
         check_positive(self.max_memory, "max_memory")
         read_threads(self.threads, 1)
         check_whole(self.seed, "seed", 0)
+        check_whole(self.levels, "levels", 2)
+        check_whole(self.hold, "hold", 1)
         if self.parallel > 1 and isinstance(self.evaluation, Rollouts | LeafRule):
             raise InvalidProblem(
                 f"parallel={self.parallel} was given with {self.evaluation}, but several simulations of a tree at a "
                 "time only help an evaluation that takes a batch; give a function of states, or leave out parallel."
             )
+
+    def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
+        """Decide for one control of a grid after the other; see `trajopt.solvers.search.shooting`."""
+        return solve_by_search(self, problem, guess, monitor)
 
     def plan(self, process: DecisionProcess, state: np.ndarray, *, tree: Any = None, monitor: Monitor) -> Decision:
         """Decide in a state; see `trajopt.decide`."""

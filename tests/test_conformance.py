@@ -15,6 +15,7 @@ from trajopt.solvers import (
     ICEM,
     ILQR,
     LQR,
+    MCTS,
     MPPI,
     Chain,
     Collocation,
@@ -49,6 +50,7 @@ SOLVERS = [
     GradientShooting(starts=4, iterations=200, tolerance=1e-2),
     Chain(MPPI(samples=64, iterations=8), ILQR()),
     MultiStart(ILQR(), starts=2),
+    MCTS(simulations=50, levels=5),
 ]
 
 EXPECTED: dict[type[Solver], dict[str, str]] = {

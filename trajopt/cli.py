@@ -1,4 +1,4 @@
-"""The command ``trajopt``: list, solve, compare and check from the shell.
+"""The command ``trajopt``: list, solve, compare, check and play from the shell.
 
 Exit codes: 0 solved or passed, 1 not, 2 misuse, 130 interrupted. Answers go to standard output, progress and
 complaints to standard error.
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -101,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--solvers", metavar="A,B,C", help="names, separated by commas; default: all")
     comparing.add_argument("--report", type=Path, metavar="FILE.html", help="write a self-contained report")
     comparing.add_argument("--plot", type=Path, metavar="FILE.png", help="write a picture: png, pdf or svg")
+
+    playing = commands.add_parser("play", help="play a game of the library against a planner")
+    playing.set_defaults(run=_play)
+    playing.add_argument("game", metavar="GAME", help="a decision problem of the library, such as connect-four")
+    playing.add_argument("--planner", default="mcts", metavar="NAME", help="who plays the other side; default: mcts")
+    playing.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="a setting of the planner, else of the game; may be repeated",
+    )  # fmt: skip
+    playing.add_argument("--you", default="first", metavar="WHO", help="first, second, both or nobody")
+    playing.add_argument(
+        "--seconds", type=float, default=1.0, metavar="S", help="for a move of the planner; default: 1"
+    )
+    playing.add_argument("--seed", type=int, default=0, metavar="N", help="of nature's moves")
     return parser
 
 
@@ -242,6 +257,30 @@ def _check(options: argparse.Namespace) -> int:
         write_checks(results, options.report)
     _announce(options.quiet, options.report)
     return SOLVED if all(result.passed for result in results) else NOT_SOLVED
+
+
+def _play(options: argparse.Namespace) -> int:
+    from trajopt import problems  # noqa: PLC0415 - the core does not know the library; its command line does
+    from trajopt.planner import find_planner  # noqa: PLC0415 - search loads when it is played against
+    from trajopt.play import play  # noqa: PLC0415
+
+    if options.game not in problems.decision_names():
+        names = ", ".join(problems.decision_names())
+        raise InvalidProblem(f"{options.game!r} was given, but a decision problem was expected; pick one of {names}.")
+    planner = find_planner(options.planner)
+    settings = dict(read_setting(text) for text in options.settings)
+    fields = getattr(planner, "__dataclass_fields__", {})
+    own = {key: value for key, value in settings.items() if key in fields}
+    process: Any = problems.load(options.game, **{key: value for key, value in settings.items() if key not in fields})
+    match = play(
+        process,
+        replace(planner, **own),  # type: ignore[type-var]
+        you=options.you,
+        max_time=options.seconds,
+        seed=options.seed,
+        console=_console(),
+    )
+    return SOLVED if match.over else NOT_SOLVED
 
 
 def _check_outputs(*paths: Path | None) -> None:

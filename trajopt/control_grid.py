@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajopt.decision_process import DecisionProcess
 from trajopt.errors import InvalidProblem, UnsupportedProblem
-from trajopt.problem import Problem
+from trajopt.problem import Feature, Problem
 from trajopt.solver import SIMULATION
 from trajopt.validation import check_choice, check_positive, check_whole
 
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def process_of(
-    problem: Problem, controls: ArrayLike, *, hold: int = 1, integrator: str = "rk4", penalty: float = 1.0
+    problem: Problem, controls: ArrayLike | None = None, *, hold: int = 1, integrator: str = "rk4", penalty: float = 1.0
 ) -> DecisionProcess:
     """Make a decision process that chooses among given controls at each step.
 
@@ -35,7 +35,7 @@ def process_of(
     problem
         Traced, with fixed initial state, horizon and parameters.
     controls
-        (A, nu) the controls to choose from; (A,) for a single control.
+        (A, nu) the controls to choose from; (A,) for a single control; None: the problem's `Choices`.
     hold
         Steps for which each choice is held; the last may be cut short.
     integrator
@@ -55,7 +55,7 @@ def process_of(
             f"process_of got a {type(problem).__name__}, but a Problem was expected; make one with "
             "trajopt.Problem(...)."
         )
-    missing = problem.features - SIMULATION
+    missing = problem.features - SIMULATION - {Feature.DISCRETE_CONTROLS}
     if missing:
         raise UnsupportedProblem(
             f"the problem has {', '.join(sorted(map(str, missing)))}, which a process of single steps cannot hold; fix "
@@ -80,21 +80,25 @@ def process_of(
     )  # fmt: skip
 
 
-def _grid(problem: Problem, controls: ArrayLike) -> Array:
+def _grid(problem: Problem, controls: ArrayLike | None) -> Array:
     """(A, nu) controls that the problem allows."""
-    grid = np.array(controls, float)
+    given = problem.choices if controls is None else controls
+    if given is None:
+        raise InvalidProblem(
+            "process_of got no controls, but the problem has no Choices either; give the controls to choose from."
+        )
+    grid = np.array(given, float)
     grid = grid[:, None] if grid.ndim == 1 and problem.nu == 1 else grid
-    lower, upper = problem.control_bounds
     if grid.ndim != 2 or grid.shape[1] != problem.nu or not len(grid) or not np.isfinite(grid).all():
         raise InvalidProblem(
-            f"controls of shape {np.shape(controls)} were given, but finite numbers of shape (A, {problem.nu}) were "
+            f"controls of shape {np.shape(given)} were given, but finite numbers of shape (A, {problem.nu}) were "
             "expected; give one row for each choice."
         )
-    if (grid < lower).any() or (grid > upper).any():
-        row = int(np.flatnonzero(((grid < lower) | (grid > upper)).any(axis=1))[0])
+    refused = np.flatnonzero((problem.admissible(grid) != grid).any(axis=1))
+    if len(refused):
         raise InvalidProblem(
-            f"the control {grid[row].tolist()} was given, but one between {lower.tolist()} and {upper.tolist()} was "
-            "expected; keep the grid inside the problem's bounds."
+            f"the control {grid[refused[0]].tolist()} was given, but one that the problem's bounds or choices admit "
+            "was expected; keep the grid inside of them."
         )
     return grid
 

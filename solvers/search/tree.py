@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,9 @@ from trajopt.errors import InvalidProblem
 from trajopt.solvers.kernels.tree_memory import CANDIDATES, EDGES, NODES, SAMPLED, Forest
 from trajopt.solvers.kernels.tree_reuse import transplant
 from trajopt.solvers.search.forest import make_forest, resize, states_of, words_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("decision", "chance", "sampled")
 """What moves in a node: a player; nature by given probabilities; nature within a random step."""
@@ -129,6 +134,18 @@ class SearchTree:
             )
             for e in edges[order]
         ]  # fmt: skip
+
+    def plot(self, nodes: int = 40) -> Figure:
+        """The most visited nodes as a graph; see `trajopt.view.search_tree.plot_tree`."""
+        from trajopt.view.search_tree import plot_tree  # noqa: PLC0415 - matplotlib loads only when asked for
+
+        return plot_tree(self, nodes)
+
+    def report(self, path: str | Path, nodes: int = 300) -> Path:
+        """Write one self-contained HTML file with the graph and the tree, branch by branch; returns its path."""
+        from trajopt.view.search_tree import write_tree  # noqa: PLC0415 - matplotlib loads only when asked for
+
+        return write_tree(self, path, nodes)
 
     def after(self, action: int, state: ArrayLike | None = None) -> SearchTree:
         """The tree as seen after an action, or after an outcome where nature moves; what was never tried starts empty.

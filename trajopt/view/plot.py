@@ -91,9 +91,15 @@ def svg_of(panel: Panel, key: str, legend: bool = True) -> str:
     with styled(**{"svg.hashsalt": key}):
         figure = Figure(figsize=_PANEL, layout="constrained")
         draw(figure.add_subplot(), panel, legend=legend)
-        buffer = io.StringIO()
+    return inline_svg(figure, key, panel.title)
+
+
+def inline_svg(figure: Figure, key: str, title: str) -> str:
+    """A figure as an inline ``<svg>`` element; see `svg_of`."""
+    buffer = io.StringIO()
+    with styled(**{"svg.hashsalt": key}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(buffer.getvalue(), key, panel.title)
+    return _inline(buffer.getvalue(), key, title)
 
 
 def _inline(text: str, key: str, title: str) -> str:
