@@ -6,10 +6,10 @@ from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.tree_memory import (
     BONUS,
     CANDIDATES,
+    EDGES,
     NODES,
     SAMPLED,
     SHOWN,
-    add_edge,
     find_or_enter,
     tree_of,
 )
@@ -52,10 +52,12 @@ def transplant(old, t, root, new, u, numbers, origins):
     done = 0
     while done < target.counters[NODES]:
         node, fresh = source.nodes[origins[done]], target.nodes[done]
-        fresh.first, fresh.made, fresh.room = -1, 0, 0
+        # A block of the same size at once: grown step by step, blocks would leave holes and need more room in all.
+        first = target.counters[EDGES]
+        target.counters[EDGES] = first + node.room
+        fresh.first = first if node.room > 0 else -1
         for k in range(node.made):
-            edge = source.edges[node.first + k]
-            number = add_edge(target, done, edge.action, edge.prior)
+            edge, number = source.edges[node.first + k], first + k
             target.edges[number] = edge
             target.edges[number].pending = 0
             target.scores[number, SHOWN] = source.scores[node.first + k, SHOWN]
