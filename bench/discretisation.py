@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Discretisation:
-    """The stages of one problem without free time or parameters, and without state bounds or path constraints."""
+    """The stages of one problem without free time or parameters; the judge sees no state bounds or path rows."""
 
     problem: Problem
 
@@ -72,6 +72,22 @@ class Discretisation:
         k4, l4 = self.rate(x + h * k3, u, t + h)
         following, cost = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), h / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
         return ca.Function("step", [x, u, t, h], [following, cost], {"cse": True})
+
+    @cached_property
+    def path(self) -> ca.Function:
+        """(x, u, t) -> path constraint rows."""
+        model = self.problem.model
+        p = self.problem.layout.pack(self.problem.parameters)
+        rows = ca.substitute([model.path.expression], [model.p], [ca.SX(p)])
+        return ca.Function("path", [model.x, model.u, model.t], rows)
+
+    @cached_property
+    def path_at_end(self) -> list[int]:
+        """Which path rows hold at the final state too: in continuous time those that no control enters."""
+        model = self.problem.model
+        if not self.problem.dynamics.continuous:
+            return []
+        return [row for row in range(len(model.path)) if not ca.depends_on(model.path.expression[row], model.u)]
 
     @cached_property
     def end(self) -> ca.Function:
