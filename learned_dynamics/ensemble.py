@@ -40,7 +40,7 @@ from trajopt.learned_dynamics.expression import Layers, Weights, traced_network,
 from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import INITIAL_BOUNDS, GaussianLikelihood
 from trajopt.learned_dynamics.model import LearnedDynamics
-from trajopt.learned_dynamics.network import check_shape, in_own_units, jacobians, scale_shapes
+from trajopt.learned_dynamics.network import check_shape, curvatures, in_own_units, jacobians, scale_shapes
 from trajopt.learned_dynamics.torch_dynamics import pullback_of
 from trajopt.learned_dynamics.training import Epoch, Schedule, train
 from trajopt.validation import check, check_choice, check_whole, is_whole
@@ -306,6 +306,13 @@ class ProbabilisticEnsemble(LearnedDynamics):
         if self.stochastic or self.observed < self.nx:
             return super().linearise(x, u, t, p)
         return jacobians(self._engine().expected_change, x, u)
+
+    def curvature(self, x: Array, u: Array, t: float, p: Any, weights: Array) -> Array:
+        """Return second derivatives of the mean under "expectation"; see `BatchDynamics.curvature`."""
+        self._require_fit()
+        if self.stochastic or self.observed < self.nx:
+            return super().curvature(x, u, t, p, weights)
+        return curvatures(self._engine().expected_change, x, u, weights)
 
     def to_traced(self, *, weights: Weights = "constants") -> DiscreteDynamics:
         """Return the elites' mean as dynamics that are traced; see `TorchDynamics.to_traced`."""

@@ -105,6 +105,11 @@ class Linear(LearnedDynamics):
         slopes = (weights[1:] / scale.deviation[:, None]).T
         return slopes[:, : self.nx] + np.eye(self.nx), slopes[:, self.nx :], weights[0] - slopes @ scale.mean
 
+    @property
+    def timed(self) -> bool:
+        """Whether the coefficients vary from step to step."""
+        return self.steps is not None
+
     def linearise(self, x: Array, u: Array, t: float, p: Any) -> tuple[Array, Array]:
         """Return A and B for every row; exact. See `BatchDynamics.linearise`."""
         by_x, by_u, _ = self.matrices(int(t))

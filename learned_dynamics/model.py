@@ -73,6 +73,11 @@ class LearnedDynamics(BatchDynamics, ABC):
         for name, value in ({"stochastic": False} | settings | {"learned": MappingProxyType({})}).items():
             object.__setattr__(self, name, value)
 
+    @property
+    def timed(self) -> bool:
+        """No: what was learned holds at every step."""
+        return False
+
     @abstractmethod
     def _fit(self, data: Transitions, generator: np.random.Generator, callback: Any) -> dict[str, Any]:
         """Arrays learned from checked transitions."""

@@ -22,7 +22,7 @@ from trajopt.learned_dynamics.expression import Affine, Layers, Weights, traced_
 from trajopt.learned_dynamics.extras import one_thread
 from trajopt.learned_dynamics.losses import SquaredError
 from trajopt.learned_dynamics.model import LearnedDynamics
-from trajopt.learned_dynamics.torch_dynamics import pullback_of
+from trajopt.learned_dynamics.torch_dynamics import column_gradients, pullback_of, weighted_curvature
 from trajopt.learned_dynamics.training import Schedule, train
 from trajopt.validation import check, check_choice, is_whole
 
@@ -150,6 +150,11 @@ class NeuralNetwork(LearnedDynamics):
         self._require_fit()
         return jacobians(self._change, x, u)
 
+    def curvature(self, x: Array, u: Array, t: float, p: Any, weights: Array) -> Array:
+        """Return second derivatives, exact to the network's float32; see `BatchDynamics.curvature`."""
+        self._require_fit()
+        return curvatures(self._change, x, u, weights)
+
     def to_traced(self, *, weights: Weights = "constants") -> DiscreteDynamics:
         """Return the network as dynamics that are traced; see `TorchDynamics.to_traced`."""
         return traced_network(self._layers(), self.states, self.controls, delta=True, weights=weights)
@@ -200,7 +205,12 @@ def jacobians(change: Any, x: Array, u: Array) -> tuple[Array, Array]:
     """Derivatives (K, nx, nx) and (K, nx, nu) of x + change((x, u)), a function whose rows are independent."""
     with one_thread(), torch.enable_grad():
         z = torch.from_numpy(np.concatenate([x, u], axis=1)).requires_grad_()
-        after = change(z)
-        rows = [torch.autograd.grad(after[:, i].sum(), z, retain_graph=True)[0] for i in range(x.shape[1])]
-    jacobian = torch.stack(rows, dim=1).numpy()
+        jacobian = column_gradients(change(z), (z,))[0].numpy()
     return jacobian[..., : x.shape[1]] + np.eye(x.shape[1]), jacobian[..., x.shape[1] :]
+
+
+def curvatures(change: Any, x: Array, u: Array, weights: Array) -> Array:
+    """Second derivatives (K, nx + nu, nx + nu) of weights @ (x + change((x, u))); see `jacobians`."""
+    with one_thread(), torch.enable_grad():
+        z = torch.from_numpy(np.concatenate([x, u], axis=1)).requires_grad_()
+        return weighted_curvature(change(z), (z,), torch.from_numpy(np.ascontiguousarray(weights)))

@@ -101,6 +101,11 @@ class TorchDynamics(BatchDynamics):
         for name, value in (fields | {"stochastic": stochastic}).items():
             object.__setattr__(self, name, value)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the module names t."""
+        return self.function is not None and "t" in self.function.arguments
+
     def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
         """Return the next states; see `BatchDynamics.step`."""
         return self.rollout(x, u[:, None], t, p, generator)[:, 1]
@@ -138,12 +143,17 @@ class TorchDynamics(BatchDynamics):
         with one_thread(), torch.enable_grad():
             states, controls = self._tensor(x).requires_grad_(), self._tensor(u).requires_grad_()
             after = self._next(states, controls, t, p, None)
-            rows = [
-                torch.autograd.grad(after[:, i].sum(), (states, controls), retain_graph=True, materialize_grads=True)
-                for i in range(self.nx)
-            ]
-        by_x, by_u = (torch.stack(parts, dim=1).cpu().numpy() for parts in zip(*rows, strict=True))
-        return by_x.astype(np.float64), by_u.astype(np.float64)
+            by_x, by_u = (_float64(part) for part in column_gradients(after, (states, controls)))
+        return by_x, by_u
+
+    def curvature(self, x: Array, u: Array, t: float, p: Any, weights: Array) -> Array:
+        """Return exact second derivatives, one more backward pass for each input; see `BatchDynamics.curvature`."""
+        if self.stochastic:
+            return super().curvature(x, u, t, p, weights)
+        with one_thread(), torch.enable_grad():
+            states, controls = self._tensor(x).requires_grad_(), self._tensor(u).requires_grad_()
+            after = self._next(states, controls, t, p, None)
+            return weighted_curvature(after, (states, controls), self._tensor(weights))
 
     def to_traced(self, *, weights: Weights = "constants") -> DiscreteDynamics:
         """Return the network as dynamics that are traced, so that every solver can use it.
@@ -193,6 +203,42 @@ class TorchDynamics(BatchDynamics):
                 "row of x; correct its output."
             )
         return x + result if self.output == "delta" else result
+
+
+def column_gradients(values: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Derivatives of values (K, m), whose rows are independent, by each of the inputs (K, n): (K, m, n).
+
+    Raises
+    ------
+    InvalidProblem
+        When PyTorch cannot differentiate what the module does.
+    """
+    try:
+        rows = [
+            torch.autograd.grad(
+                values[:, i].sum(), inputs, retain_graph=True, create_graph=create_graph, materialize_grads=True
+            )
+            for i in range(values.shape[1])
+        ]
+    except RuntimeError as error:
+        raise InvalidProblem(
+            f"derivatives of the module were asked for, but PyTorch has none ({str(error).splitlines()[0]}); compute "
+            "its output from its inputs by differentiable operations of tensors, or use a solver without derivatives."
+        ) from error
+    return tuple(torch.stack(parts, dim=1) for parts in zip(*rows, strict=True))
+
+
+def weighted_curvature(values: Tensor, inputs: tuple[Tensor, ...], weights: Tensor) -> Array:
+    """Results of `BatchDynamics.curvature`, from values (K, m) that autograd followed from the inputs side by side."""
+    total = (values * weights).sum(dim=1, keepdim=True)
+    slopes = torch.cat([part[:, 0] for part in column_gradients(total, inputs, create_graph=True)], dim=1)
+    if not slopes.requires_grad:  # linear
+        return np.zeros((*slopes.shape, slopes.shape[1]))
+    return _float64(torch.cat(column_gradients(slopes, inputs), dim=2))
+
+
+def _float64(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().numpy().astype(np.float64)
 
 
 def pullback_of(states: Tensor, controls: Tensor) -> tuple[Array, Callable[[Array], Array]]:

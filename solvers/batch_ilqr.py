@@ -193,10 +193,10 @@ class BatchRun:
         return x, u, self.costs.total(x, u)
 
     def _expand(self) -> None:
-        """Quadratic models along the trajectory; a step may depend on its number, so stages are taken one by one."""
-        for k in range(len(self.u)):
-            by_x, by_u = self.dynamics.linearise(self.x[k : k + 1], self.u[k : k + 1], k, self.parameters)
-            self.models.F[k] = np.concatenate([by_x[0], by_u[0]], axis=1)
+        """Quadratic models along the trajectory."""
+        numbers = np.arange(len(self.u), dtype=float)
+        by_x, by_u = self.dynamics.linearise_along(self.x[:-1], self.u, numbers, self.parameters)
+        self.models.F[:] = np.concatenate([by_x, by_u], axis=2)
         self.costs.expand(self.x, self.u, self.models)
         self.fresh = False
 

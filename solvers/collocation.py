@@ -12,7 +12,8 @@ On an interval of length h the state is a polynomial of degree m whose slope obe
 The order is that of the state at the knots, the costate and the cost, where the control is smooth. One interval of a
 high degree is a global pseudospectral method, many of a low one are a finite-element method; ``mesh_tolerance`` mixes
 both by hp refinement (`trajopt.transcription.refinement`). Initial time, duration and parameters may be unknowns too.
-Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are, with held controls.
+Discrete dynamics x_{k+1} = f(x_k, u_k) are taken as they are, with held controls, black boxes too (see
+`MultipleShooting`).
 
 Control bounds hold at every time: the unknowns are Bernstein coefficients. State bounds and path constraints hold at
 the collocation points (state bounds of the compressed scheme at the knots alone). In between the answer may cheat: its
@@ -34,7 +35,6 @@ from trajopt.monitor import Monitor
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.problem import Problem
 from trajopt.solver import MultiPhaseOutcome, Outcome
-from trajopt.solvers.direct import read_outcome
 from trajopt.solvers.joint import JointDirectMethod
 from trajopt.solvers.mesh_refinement import solve_with_refinement
 from trajopt.trajectory import Trajectory
@@ -95,8 +95,7 @@ class Collocation(JointDirectMethod):
         """Solve from ``guess``; see `Solver.run`."""
         if self.mesh_tolerance is not None and problem.dynamics.continuous:
             return solve_with_refinement(self, problem, guess, monitor)
-        structure, instance = self.transcribe(problem, guess)
-        return read_outcome(structure, problem, guess, instance, self.minimise(instance, monitor))
+        return self.run_once(problem, guess, monitor)
 
     def run_phases(
         self, problem: MultiPhaseProblem, guesses: Sequence[Trajectory], monitor: Monitor

@@ -7,8 +7,9 @@ steps of an explicit Runge-Kutta method, the stage cost and the integrands q by 
     subject to  x_{k+1} - F_k(x_k, u_k, p) = 0,    sum_k Q_k(x_k, u_k, p) in [lower, upper],    and all others.
 
 Initial time, duration and parameters may be unknowns too: t_k = t_0 + T k/N. Discrete dynamics x_{k+1} = f(x_k, u_k)
-are taken as they are. The trajectory may be torn at the knots while IPOPT iterates, so that a guess of the states
-helps, unstable dynamics are integrated over one interval alone, and all derivatives are exact and sparse.
+are taken as they are, black boxes too, all intervals in one batch (`trajopt.transcription.black_box`). The trajectory
+may be torn at the knots while IPOPT iterates, so that a guess of the states helps, unstable dynamics are integrated
+over one interval alone, and all derivatives are exact and sparse.
 
 For a fixed control, state and costs are accurate to the order of the method in h/s. That a held control cannot follow a
 smooth optimum costs O(h^2) more: the answer is the optimum among held controls.
@@ -30,7 +31,7 @@ from typing import ClassVar, final
 from trajopt.monitor import Monitor
 from trajopt.problem import Problem
 from trajopt.solver import Outcome
-from trajopt.solvers.direct import ShootingMethod, read_outcome
+from trajopt.solvers.direct import ShootingMethod
 from trajopt.solvers.joint import JointDirectMethod
 from trajopt.trajectory import Trajectory
 
@@ -45,5 +46,4 @@ class MultipleShooting(ShootingMethod, JointDirectMethod):
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``; see `Solver.run`."""
-        structure, instance = self.transcribe(problem, guess)
-        return read_outcome(structure, problem, guess, instance, self.minimise(instance, monitor))
+        return self.run_once(problem, guess, monitor)

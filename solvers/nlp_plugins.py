@@ -95,7 +95,9 @@ def _ipopt(instance: Instance, settings: Settings) -> dict[str, Any]:
 
 
 def _given(instance: Instance) -> dict[str, Any]:
-    return {name: instance.program.functions[name] for name in ("grad_f", "jac_g", "hess_lag")}
+    given = {name: instance.program.functions[name] for name in ("grad_f", "jac_g", "hess_lag")}
+    # Else CasADi would differentiate the program once more, for nobody, which it cannot where a black box is.
+    return given | {"no_nlp_grad": True}
 
 
 def _fatrop(instance: Instance, settings: Settings) -> dict[str, Any]:
@@ -193,6 +195,8 @@ class Plugin:
         Whether the program must be a chain of stages.
     silent_bounds
         Whether variables must not be fixed by equal bounds, of which it would print a warning each.
+    black_boxes
+        Whether it needs no derivative but those that it is given.
     """
 
     name: str
@@ -205,6 +209,7 @@ class Plugin:
     trusted: bool = False
     chained: bool = False
     silent_bounds: bool = False
+    black_boxes: bool = False
 
     def options(self, instance: Instance, settings: Settings, user_options: dict[str, Any]) -> dict[str, Any]:
         """All options, the user's own last."""
@@ -245,7 +250,7 @@ class Plugin:
 _PLUGINS = {
     plugin.name: plugin
     for plugin in (
-        Plugin("ipopt", "IPOPT", _ipopt, _given, nested=True, words=_IPOPT_WORDS, trusted=True),
+        Plugin("ipopt", "IPOPT", _ipopt, _given, nested=True, words=_IPOPT_WORDS, trusted=True, black_boxes=True),
         Plugin("fatrop", "FATROP", _fatrop, _fatrop_around, nested=True, reports=False, chained=True),
         Plugin("uno", "Uno", _uno, nested=True, words=_UNO_WORDS, silent_bounds=True),
         Plugin("sleqp", "SLEQP", _sleqp, words=_SLEQP_WORDS),

@@ -30,7 +30,7 @@ from trajopt.solvers import (
 SAMPLING = [
     kind(samples=32, iterations=5) for kind in (MPPI, CEM, ICEM, CMAES, DIAL, PredictiveSampling, RandomShooting)
 ]
-SIMULATING = [ILQR(), *SAMPLING]
+SIMULATING = [ILQR(), Collocation(), MultipleShooting(), *SAMPLING]
 TRACING = [ILQR(), DDP(), InteriorPoint(), Collocation(), MultipleShooting(), SingleShooting(), SCvx(), *SAMPLING]
 LIMIT = 1.0
 HEALTHY_CALLS = 25

@@ -38,6 +38,11 @@ class BatchDynamics(Dynamics, ABC):
     stochastic: bool
     continuous: ClassVar[bool] = False
 
+    @property
+    def timed(self) -> bool:
+        """Whether a step may depend on its number; where it does not, all steps of a trajectory are one batch."""
+        return True
+
     @abstractmethod
     def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
         """Return the next states, (K, nx).
@@ -124,6 +129,53 @@ class BatchDynamics(Dynamics, ABC):
         jacobian = ((ends[0] - ends[1]) / (2.0 * steps[..., None])).transpose(0, 2, 1)
         return jacobian[..., : self.nx], jacobian[..., self.nx :]
 
+    def curvature(self, x: Array, u: Array, t: float, p: Any, weights: Array) -> Array:
+        """Return the second derivatives of ``weights @ step`` by state and control together, (K, nx+nu, nx+nu).
+
+        Here they are central differences of `linearise`, of which all points are one batch. They are for second-order
+        methods, whose answers do not depend on them: what differences lose costs iterations.
+
+        Parameters
+        ----------
+        x, u, t, p
+            As for `step`.
+        weights
+            (K, nx) how much each entry of the next state counts.
+        """
+        z = np.concatenate([x, u], axis=1)
+        count, size = z.shape
+        steps = DIFFERENCE * np.maximum(1.0, np.abs(z))
+        shifts = steps[:, None, :] * np.eye(size)
+        points = np.concatenate([z[:, None] + shifts, z[:, None] - shifts]).reshape(-1, size)
+        jacobians = np.concatenate(self.linearise(points[:, : self.nx], points[:, self.nx :], t, p), axis=2)
+        slopes = np.einsum("skdij,ki->skdj", jacobians.reshape(2, count, size, self.nx, size), weights)
+        half = 0.25 * (slopes[0] - slopes[1]) / steps[..., None]
+        return half + half.transpose(0, 2, 1)
+
+    def step_along(self, x: Array, u: Array, t: Array, p: Any) -> Array:
+        """Return the next states of N points of a trajectory, (N, nx), at the steps of numbers t: (N,).
+
+        The dynamics must not be random; arguments else as for `step`.
+        """
+        generator = np.random.default_rng(0)
+        return self._along(t, lambda rows, number: (self.step(x[rows], u[rows], number, p, generator),))[0]
+
+    def linearise_along(self, x: Array, u: Array, t: Array, p: Any) -> tuple[Array, Array]:
+        """As `linearise`, at N points of a trajectory; see `step_along`."""
+        by_x, by_u = self._along(t, lambda rows, number: self.linearise(x[rows], u[rows], number, p))
+        return by_x, by_u
+
+    def curvature_along(self, x: Array, u: Array, t: Array, p: Any, weights: Array) -> Array:
+        """As `curvature`, at N points of a trajectory; see `step_along`."""
+        return self._along(t, lambda rows, number: (self.curvature(x[rows], u[rows], number, p, weights[rows]),))[0]
+
+    def _along(self, t: Array, evaluate: Callable[[slice, float], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """Evaluate at all steps of a trajectory: in one batch, or one by one where their number matters."""
+        if not self.timed:
+            return evaluate(slice(None), float(t[0]))
+        parts = [evaluate(slice(k, k + 1), float(number)) for k, number in enumerate(t)]
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
 
 @final
 @dataclass(frozen=True, init=False)
@@ -162,6 +214,11 @@ class BlackBoxDynamics(BatchDynamics):
         super().__init__(nx, nu, states=states, controls=controls)
         object.__setattr__(self, "function", UserFunction.read(step, BATCH, "dynamics"))
         object.__setattr__(self, "stochastic", "rng" in self.function.arguments)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the function names t."""
+        return "t" in self.function.arguments
 
     def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
         """Call the function on copies, which it may overwrite; see `BatchDynamics.step`."""

@@ -97,4 +97,4 @@ def _preferred(problem: Problem | MultiPhaseProblem) -> Solver:
             f"the problem has {', '.join(sorted(problem.features))}, but no registered solver handles all of that; "
             "reformulate one of them."
         )
-    return max(able, key=lambda solver: solver.preference)
+    return max(able, key=lambda solver: solver.rank(problem.features))

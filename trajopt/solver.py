@@ -162,6 +162,10 @@ class Solver(ABC):
         """Which of the features of a problem the solver does not handle, at least not all together."""
         return features - self.handles
 
+    def rank(self, features: frozenset[Feature]) -> int:
+        """The preference among solvers that handle a problem of these features."""
+        return self.preference
+
     @abstractmethod
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from ``guess``, which lies on the problem's own knots, reporting every iteration to ``monitor``."""

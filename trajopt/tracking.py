@@ -112,9 +112,7 @@ def _linear_steps(problem: Problem, trajectory: Trajectory, parameters: Array) -
     t, x, u = trajectory.t, trajectory.x, trajectory.held()
     if isinstance(problem.dynamics, BatchDynamics):
         p = Parameters(problem.layout.unpack(parameters))
-        steps = [problem.dynamics.linearise(x[k : k + 1], u[k : k + 1], t[k], p) for k in range(len(u))]
-        by_x, by_u = (np.concatenate(parts) for parts in zip(*steps, strict=True))
-        return by_x, by_u
+        return problem.dynamics.linearise_along(x[:-1], u, t[:-1], p)
     if not problem.dynamics.continuous:
         _, jacobians = evaluate_rates(problem, x[:-1], u, t[:-1], parameters)
         return jacobians[:, : problem.nx, : problem.nx], jacobians[:, : problem.nx, problem.nx :][..., : problem.nu]

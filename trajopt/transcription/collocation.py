@@ -17,6 +17,7 @@ from trajopt.horizon import Free
 from trajopt.model import Model
 from trajopt.problem import Problem
 from trajopt.trajectory import Interpolation, Trajectory
+from trajopt.transcription.black_box import BlackBoxStep
 from trajopt.transcription.collocation_elements import Symbols, boundary_element, end_element, interval_element
 from trajopt.transcription.collocation_layout import RowLayout, VariableLayout
 from trajopt.transcription.held_steps import DISCRETE_STEP
@@ -45,7 +46,8 @@ class DirectProgram:
     program
         The compiled functions.
     defects
-        (variables of one interval, its place, shared parameters) -> its defects, for the first scheme of the mesh.
+        (variables of one interval, its place, shared parameters) -> its defects, for the first scheme of the mesh;
+        without the step of a black box.
     dynamics
         (x, u, t, p) -> dynamics at the first N knots, all as columns, with p shared.
     """
@@ -124,10 +126,10 @@ def compile_on(problem: Problem, mesh: Mesh) -> DirectProgram:
         mesh.schemes, problem.nx, counts | {"path_end": len(repeated), "path_right": len(model.path) - len(repeated)}
     )
     symbols = Symbols.of(problem, free)
-    groups = mesh.groups()
+    groups, step = mesh.groups(), BlackBoxStep.of(problem, mesh.steps)
     intervals = [
         interval_element(
-            model, scheme, symbols, mesh, repeated, variables.intervals(chosen), rows.intervals(chosen), chosen
+            model, scheme, symbols, mesh, repeated, variables.intervals(chosen), rows.intervals(chosen), chosen, step
         )
         for scheme, chosen in groups
     ]
@@ -141,7 +143,7 @@ def compile_on(problem: Problem, mesh: Mesh) -> DirectProgram:
     one = [first.variables, first.copy, symbols.shared]
     defects = ca.Function("defects", one, [first.rows[: (groups[0][0].inner + 1) * problem.nx, :]])
     dynamics = ca.Function("dynamics", [model.x, model.u, model.t, model.p], [model.dynamics])
-    along = dynamics.map("along", "serial", mesh.steps, [3], [])
+    along = dynamics.map("along", "serial", mesh.steps, [3], []) if step is None else step.following
     return DirectProgram(mesh, variables, rows, repeated, free, program, defects, along)
 
 

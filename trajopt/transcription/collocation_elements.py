@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajopt.model import Model
 from trajopt.problem import Problem
+from trajopt.transcription.black_box import BlackBoxStep
 from trajopt.transcription.collocation_layout import RowLayout, VariableLayout
 from trajopt.transcription.interval import IntervalScheme
 from trajopt.transcription.mesh import Mesh
@@ -56,8 +57,11 @@ def interval_element(
     variables: NDArray[np.intp],
     rows: NDArray[np.intp],
     chosen: NDArray[np.intp],
+    step: BlackBoxStep | None,
 ) -> Element:
-    """Defects, quadratures and path constraints of the intervals of one scheme."""
+    """Defects, quadratures and path constraints of the intervals of one scheme; a black box's step comes besides."""
+    if step is not None:
+        model = replace(model, dynamics=ca.SX.zeros(step.nx))
     begin, width, total = symbols.copy[0], symbols.copy[1], mesh.marks[-1]
 
     def time(node: float) -> ca.SX:
@@ -75,6 +79,9 @@ def interval_element(
         variables,
         rows,
         mesh.places[:, chosen],
+        step,
+        time(0.0),
+        symbols.p,
     )
 
 

@@ -19,6 +19,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from trajopt.transcription.black_box import BlackBoxStep, StepRows
 from trajopt.transcription.scaling import Scaling
 
 Array = NDArray[np.float64]
@@ -45,6 +46,10 @@ class Element:
         (copies, m) row to which each is added.
     numbers
         (d, copies) values of ``copy``. Default: 0, 1, ... for a scalar.
+    step
+        What is subtracted from the leading rows and no expression gives: a step from the leading variables.
+    times, packed
+        For that the number of the step, of ``copy`` and the shared parameters, and the packed parameters, of these.
     """
 
     variables: ca.SX
@@ -54,6 +59,9 @@ class Element:
     variable_index: Index
     row_index: Index
     numbers: Array | None = None
+    step: BlackBoxStep | None = None
+    times: ca.SX | None = None
+    packed: ca.SX | None = None
 
     @property
     def copies(self) -> int:
@@ -153,11 +161,12 @@ def assemble(elements: Sequence[Element], shared: ca.SX, size: int, rows: int) -
     parameters = ca.vertcat(p, scale, unit)
     w = v * scale
     compiled = [_Compiled(element, shared, w, p) for element in elements]
+    parts = [*compiled, *(part.step for part in compiled if part.step is not None)]
     f = ca.densify(sum((part.cost() for part in compiled), ca.MX(0)))  # IPOPT wants a number even where no cost is
-    g = add(rows, [part.rows() for part in compiled]) / unit
+    g = add(rows, [part.rows() for part in parts]) / unit
     gradient = add(size, [part.cost_gradient() for part in compiled]) * scale
-    jacobian = matrix((rows, size), [part.jacobian() for part in compiled], 1 / unit, scale)
-    hessian = matrix((size, size), [part.hessian(lam_f, lam_g / unit) for part in compiled], scale, scale)
+    jacobian = matrix((rows, size), [part.jacobian() for part in parts], 1 / unit, scale)
+    hessian = matrix((size, size), [part.hessian(lam_f, lam_g / unit) for part in parts], scale, scale)
     each = [part.lagrangian_gradient(lam_g / unit) for part in compiled]
     total = add(size, [(part.element.variable_index, ca.vec(e)) for part, e in zip(compiled, each, strict=True)])
     inputs = [v, parameters]
@@ -206,6 +215,14 @@ class _Compiled:
         self.numbers = ca.DM(element.values)
         self.multipliers = ca.SX.sym("multipliers", element.rows.numel())
         self.weight = ca.SX.sym("weight")
+        self.step = self._step_rows(element)
+
+    def _step_rows(self, element: Element) -> StepRows | None:
+        if element.step is None or element.times is None or element.packed is None:
+            return None
+        times = self._evaluate(ca.densify(element.times))
+        packed = ca.Function("packed", [self.shared], [element.packed])(self.p)
+        return StepRows(element.step, self.values, times, packed, element.variable_index, element.row_index)
 
     def _evaluate(self, expression: ca.SX, weight: ca.MX | None = None, lam_g: ca.MX | None = None) -> ca.MX:
         """Evaluate the nonzeros of an expression for every copy, (nonzeros, copies)."""
@@ -239,7 +256,12 @@ class _Compiled:
 
     def lagrangian_gradient(self, lam_g: ca.MX) -> ca.MX:
         gradient = ca.densify(ca.gradient(self._lagrangian(), self.element.variables))
-        return self._evaluate(gradient, None, lam_g)
+        traced = self._evaluate(gradient, None, lam_g)
+        if self.step is None:
+            return traced
+        outside = self.step.gradient(lam_g)
+        rest = ca.MX.zeros(traced.size1() - outside.size1(), traced.size2())
+        return traced + ca.vertcat(outside, rest)
 
     def jacobian(self) -> tuple[Index, Index, ca.MX]:
         jacobian = ca.jacobian(self.element.rows, self.element.variables)
