@@ -226,6 +226,6 @@ def test_slow_published_optima_are_reached(name):
     "settings", [{"integrator": "rk5"}, {"substeps": 0}, {"substeps": 1.5}, {"tolerance": -1.0}, {"iterations": 0.5}]
 )
 def test_senseless_settings_are_refused(settings):
-    """At construction, and the message names the solver and the setting."""
-    with pytest.raises(to.InvalidProblem, match=f"MultipleShooting got {next(iter(settings))}"):
+    """At construction, and the message names the setting."""
+    with pytest.raises(to.InvalidProblem, match=f"^{next(iter(settings))}="):
         MultipleShooting(**settings)
