@@ -27,13 +27,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
 
-from trajopt.errors import InvalidProblem
 from trajopt.monitor import Monitor
 from trajopt.problem import Problem
 from trajopt.solver import Outcome
 from trajopt.solvers.direct import ShootingMethod, read_outcome
 from trajopt.trajectory import Trajectory
 from trajopt.transcription.condensing import condense
+from trajopt.validation import check_choice
 
 _METHODS: dict[str, dict[str, Any]] = {
     "newton": {},
@@ -66,11 +66,7 @@ class SingleShooting(ShootingMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.method not in _METHODS:
-            raise InvalidProblem(
-                f"SingleShooting got method={self.method!r}, but {' or '.join(map(repr, _METHODS))} was expected; "
-                "pick one."
-            )
+        check_choice(self.method, "method", _METHODS)
 
     def run(self, problem: Problem, guess: Trajectory, monitor: Monitor) -> Outcome:
         """Solve from the controls of ``guess``; its states do not matter, but for free initial ones."""
