@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from trajopt.learned_dynamics.network import NeuralNetwork
     from trajopt.learned_dynamics.pets import PETS
     from trajopt.learned_dynamics.torch_dynamics import TorchDynamics
+    from trajopt.learned_dynamics.torch_model import torch_process
 
 _NEED_TORCH = {
     "NeuralNetwork": "network",
     "PETS": "pets",
     "ProbabilisticEnsemble": "ensemble",
     "TorchDynamics": "torch_dynamics",
+    "torch_process": "torch_model",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Score",
     "TorchDynamics",
     "system_identification",
+    "torch_process",
     "transitions",
 ]
 

@@ -6,9 +6,11 @@ and p its prior,
 
     uct     argmax Q + c sqrt(ln N / n),                                          c = sqrt(2) for returns in [-1, 1]
     puct    argmax Q + p sqrt(N) / (1 + n) (c + ln((N + base + 1) / base)),       c = 1.25, base = 19652
+    gumbel  sequential halving at the root, argmax pi' - n / (1 + N) inside, pi' proportional to p exp(sigma(Q))
 
-with the constants of AlphaZero and MuZero. All kinds of turns are one: an edge carries reward and discount, and a
-return is reward + discount * (what follows, as seen by who moves there), see `trajopt.decision_process`.
+with the constants of AlphaZero and MuZero; Gumbel search is in `trajopt.solvers.kernels.tree_gumbel`. All kinds of
+turns are one: an edge carries reward and discount, and a return is reward + discount * (what follows, as seen by who
+moves there), see `trajopt.decision_process`.
 
 Compositions: selection x evaluation (random rollouts, a compiled rule, a batched function for values and priors) x
 backup (mean, maximum) x normalisation of values. Where the process ends values are certain, and certainty is carried
@@ -35,31 +37,44 @@ from numpy.typing import ArrayLike
 from trajopt.decision import Decision
 from trajopt.decision_process import DecisionProcess
 from trajopt.errors import InvalidProblem
+from trajopt.model_process import ModelProcess
 from trajopt.monitor import Monitor
 from trajopt.planner import Planner
 from trajopt.problem import Feature, Problem
 from trajopt.solver import SIMULATION, Outcome, Solver
-from trajopt.solvers.kernels.tree_settings import BY_SIBLINGS, BY_TREE, MAXIMUM, MEAN, PLAIN, PUCT, UCT, Settings
+from trajopt.solvers.kernels.tree_settings import (
+    BY_SIBLINGS,
+    BY_TREE,
+    GUMBEL,
+    MAXIMUM,
+    MEAN,
+    PLAIN,
+    PUCT,
+    UCT,
+    Settings,
+)
 from trajopt.solvers.search.answer import decide_all
 from trajopt.solvers.search.evaluation import LeafRule, Rollouts, read_evaluation
 from trajopt.solvers.search.growth import grow
+from trajopt.solvers.search.gumbel import Gumbel
+from trajopt.solvers.search.model import EmbeddedProcess
 from trajopt.solvers.search.shooting import solve_by_search
 from trajopt.threads import read_threads
 from trajopt.trajectory import Trajectory
 from trajopt.validation import check, check_choice, check_positive, check_whole, is_number
 
-__all__ = ["MCTS", "LeafRule", "Rollouts"]
+__all__ = ["MCTS", "Gumbel", "LeafRule", "Rollouts"]
 
-SELECTIONS = {"uct": UCT, "puct": PUCT}
+SELECTIONS = {"uct": UCT, "puct": PUCT, "gumbel": GUMBEL}
 NORMALISATIONS = {"none": PLAIN, "tree": BY_TREE, "siblings": BY_SIBLINGS}
 BACKUPS = {"mean": MEAN, "maximum": MAXIMUM}
 
 _CHANCES = 16
 """Nodes that a simulation may make on its way through chance; where it makes more, it is begun anew with more room."""
 
-_ROLLOUT = Rollouts()
+_MCTX = Gumbel()
 
-_EXPLORATION = {"uct": math.sqrt(2.0), "puct": 1.25}
+_EXPLORATION = {"uct": math.sqrt(2.0), "puct": 1.25, "gumbel": 0.0}
 """Auer 2002 for returns of range 1, doubled as OpenSpiel does for [-1, 1]; MuZero."""
 
 
@@ -72,10 +87,11 @@ class MCTS(Planner, Solver):
     simulations
         How many at most; 0 answers from the prior alone.
     selection
-        "uct", or "puct", which uses priors.
+        "uct"; "puct", which uses priors; or "gumbel", which improves on priors however few the simulations are.
     evaluation
         `Rollouts`, `LeafRule`, or a function of a batch of states (B, ...) that returns values (B,), as the players to
-        move see them, and priors (B, actions), or values alone. It is called once for all leaves of all trees.
+        move see them, and priors (B, actions), or values alone. It is called once for all leaves of all trees. None:
+        one rollout, or with a `ModelProcess` what the model itself says, again in one call.
     exploration
         Constant c; None: sqrt(2) for "uct", 1.25 for "puct".
     exploration_base
@@ -86,6 +102,8 @@ class MCTS(Planner, Solver):
         Whether certain values end the search of what they settle.
     normalisation
         Of values in selection: "none", "tree" (least and largest of the tree, MuZero), or "siblings" (mctx).
+    gumbel
+        Settings of "gumbel".
     first_play
         Value of actions that were not tried yet, for "puct" without normalisation; None: their parent's.
     noise
@@ -117,14 +135,17 @@ class MCTS(Planner, Solver):
         maximum, since plans are certain.
     """
 
+    handles_models: ClassVar[bool] = True
+
     simulations: int = 1_000
     selection: str = "uct"
-    evaluation: Rollouts | LeafRule | Callable[..., Any] = _ROLLOUT
+    evaluation: Rollouts | LeafRule | Callable[..., Any] | None = None
     exploration: float | None = None
     exploration_base: float = 19_652.0
     backup: str = "mean"
     proven: bool = True
     normalisation: str = "none"
+    gumbel: Gumbel = _MCTX
     first_play: float | None = 0.0
     noise: tuple[float, float] | None = None
     temperature: float = 0.0
@@ -148,7 +169,8 @@ class MCTS(Planner, Solver):
         check_choice(self.selection, "selection", SELECTIONS)
         check_choice(self.backup, "backup", BACKUPS)
         check_choice(self.normalisation, "normalisation", NORMALISATIONS)
-        read_evaluation(self.evaluation)
+        if self.evaluation is not None:
+            read_evaluation(self.evaluation)
         for name in ("exploration", "first_play"):
             value = getattr(self, name)
             check(value, name, "a number, or None", value is None or is_number(value))
@@ -169,9 +191,27 @@ class MCTS(Planner, Solver):
         check_whole(self.seed, "seed", 0)
         check_whole(self.levels, "levels", 2)
         check_whole(self.hold, "hold", 1)
-        if self.parallel > 1 and isinstance(self.evaluation, Rollouts | LeafRule):
+        check(self.gumbel, "gumbel", "Gumbel(...)", isinstance(self.gumbel, Gumbel))
+        if self.selection == "gumbel":
+            self._check_gumbel()
+        if isinstance(self.evaluation, Rollouts | LeafRule):
+            self.check_parallel(self.evaluation)
+
+    def _check_gumbel(self) -> None:
+        """Refuse what Gumbel search has its own ways for."""
+        for name, plain in (("temperature", 0.0), ("noise", None), ("action_widening", None), ("backup", "mean")):
+            value = getattr(self, name)
+            if value != plain:
+                raise InvalidProblem(
+                    f"{name}={value!r} was given with selection='gumbel', but its variates draw the action, it samples "
+                    f"the actions that it considers, and its theory is that of means; leave out {name}."
+                )
+
+    def check_parallel(self, evaluation: Rollouts | LeafRule) -> None:
+        """Refuse several simulations at a time with an evaluation that takes one."""
+        if self.parallel > 1:
             raise InvalidProblem(
-                f"parallel={self.parallel} was given with {self.evaluation}, but several simulations of a tree at a "
+                f"parallel={self.parallel} was given with {evaluation}, but several simulations of a tree at a "
                 "time only help an evaluation that takes a batch; give a function of states, or leave out parallel."
             )
 
@@ -179,18 +219,20 @@ class MCTS(Planner, Solver):
         """Decide for one control of a grid after the other; see `trajopt.solvers.search.shooting`."""
         return solve_by_search(self, problem, guess, monitor)
 
-    def plan(self, process: DecisionProcess, state: np.ndarray, *, tree: Any = None, monitor: Monitor) -> Decision:
+    def plan(
+        self, process: DecisionProcess | ModelProcess, state: np.ndarray, *, tree: Any = None, monitor: Monitor
+    ) -> Decision:
         """Decide in a state; see `trajopt.decide`."""
         search = grow(self, process, state[None], tree, monitor)
         return decide_all(self, search)[0]
 
     def plan_batch(
-        self, process: DecisionProcess, states: Sequence[ArrayLike] | np.ndarray, monitor: Monitor
+        self, process: DecisionProcess | ModelProcess, states: Sequence[ArrayLike] | np.ndarray, monitor: Monitor
     ) -> list[Decision]:
         """Decide in several states, whose trees grow side by side; see `trajopt.decide_batch`."""
         return decide_all(self, grow(self, process, np.asarray(states), None, monitor))
 
-    def settings(self, process: DecisionProcess, *, priors: bool) -> Settings:
+    def settings(self, process: DecisionProcess | EmbeddedProcess, *, priors: bool) -> Settings:
         """What the kernels are told."""
         _, high = process.returns or (-math.inf, math.inf)
         actions = self.action_widening or (math.inf, 0.0)
@@ -219,6 +261,11 @@ class MCTS(Planner, Solver):
             frozen=0,
             new_nodes=nodes,
             new_candidates=int(priors) * process.actions * self.parallel + nodes * process.outcomes,
+            considered=int(self.gumbel.considered),
+            planned=int(self.simulations),
+            value_scale=float(self.gumbel.value_scale),
+            visit_offset=float(self.gumbel.visit_offset),
+            rescale=int(self.gumbel.rescale),
         )
 
 

@@ -329,7 +329,8 @@ def test_callback_stops():
         {"simulations": -1}, {"selection": "ucb"}, {"backup": "best"}, {"normalisation": "all"}, {"evaluation": 3},
         {"exploration": math.nan}, {"exploration_base": 0.0}, {"noise": (0.0, 0.5)}, {"noise": 0.3},
         {"seed": -1}, {"temperature": -1}, {"action_widening": (1.0, 2.0)}, {"outcome_widening": (0.0, 0.5)},
-        {"parallel": 2}, {"max_depth": 0}, {"max_memory": 0.0}, {"threads": 0}, {"proven": 1}, {"virtual_loss": -1.0},
+        {"parallel": 0}, {"parallel": 2, "evaluation": Rollouts()}, {"max_depth": 0}, {"max_memory": 0.0},
+        {"threads": 0}, {"proven": 1}, {"virtual_loss": -1.0},
     ],
 )  # fmt: skip
 def test_settings_are_checked(settings):

@@ -31,6 +31,7 @@ from trajopt.errors import (
 )
 from trajopt.horizon import Free, Horizon
 from trajopt.link import Link
+from trajopt.model_process import ModelProcess
 from trajopt.mpc import MPC
 from trajopt.multi_phase import MultiPhaseProblem
 from trajopt.multi_phase_solution import MultiPhaseSolution
@@ -64,6 +65,7 @@ __all__ = [
     "InvalidProblem",
     "Link",
     "MissingExtra",
+    "ModelProcess",
     "MuJoCoDynamics",
     "MultiPhaseProblem",
     "MultiPhaseSolution",

@@ -32,7 +32,8 @@ class Decision:
     value
         Expected return of the state for the player to move; NaN if nothing is known.
     probabilities
-        (actions,) how the planner would mix its actions: for tree search the distribution of visits.
+        (actions,) how the planner would mix its actions: for tree search the distribution of visits, for Gumbel search
+        the improved policy.
     visits
         (actions,) how often each action was tried.
     action_values

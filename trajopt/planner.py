@@ -6,7 +6,7 @@ import difflib
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,15 @@ GROUP = "trajopt.planners"
 
 
 class Planner(ABC):
-    """Base class of all planners. A subclass is a frozen dataclass of settings and keeps no state between decisions."""
+    """Base class of all planners. A subclass is a frozen dataclass of settings and keeps no state between decisions.
+
+    Attributes
+    ----------
+    handles_models
+        Whether it plans with a `ModelProcess`, of which nobody knows the rules.
+    """
+
+    handles_models: ClassVar[bool] = False
 
     def __str__(self) -> str:
         """The planner with those settings that are not the defaults."""

@@ -29,11 +29,24 @@ NO_ROOM, RAISED = -1, -2
 """In place of an edge, or of success: there is no room; a rule raised."""
 
 
+@kernel
+def _weigh_by_priors(desk):
+    """What is possible in a model, which knows no rules: what has a prior; if nothing has, what has NaN for one."""
+    possible = False
+    for k in range(desk.priors.shape[0]):
+        possible = possible or desk.priors[k] > 0.0
+    for k in range(desk.priors.shape[0]):
+        faulty = math.isnan(desk.priors[k])
+        desk.weights[k] = 1.0 if desk.priors[k] > 0.0 or (faulty and not possible) else 0.0
+
+
 @kernel(forceinline=True)
 def weigh(tree, rules, desk, index):
     """Ask the rules who moves in a node and what may happen; returns how many weights are not zero, or `RAISED`."""
     words = tree.states.shape[1]
-    if call_entry(rules.weigh, tree.states, index * words, desk.numbers, desk.weights, desk.mask) != 0:
+    if rules.weigh == 0:
+        _weigh_by_priors(desk)
+    elif call_entry(rules.weigh, tree.states, index * words, desk.numbers, desk.weights, desk.mask) != 0:
         return RAISED
     count = 0
     for k in range(desk.priors.shape[0]):
@@ -176,6 +189,10 @@ def _follow(tree, rules, desk, parent, action, uniform):
     if child < 0:
         return NO_ROOM
     copy_state(tree.states, parent, child)
+    if rules.advance == 0:  # who evaluates the child takes the step as well, see `receive_steps`
+        desk.numbers[REWARD] = 0.0
+        desk.numbers[DISCOUNT] = 1.0
+        return child
     desk.numbers[ACTION] = action
     desk.numbers[UNIFORM] = uniform
     if call_entry(rules.advance, tree.states, child * words, desk.numbers, desk.weights, desk.mask) != 0:

@@ -80,7 +80,8 @@ class Forest(NamedTuple):
 
     ``nodes`` (B, N), ``edges`` (B, E), ``scores`` (B, E, 2), ``states`` (B, N, words), ``candidates`` (B, C), ``table``
     (B, T) nodes by hash, T = 0 without transpositions and else a power of two above N; ``counters`` (B, COUNTERS),
-    ``streams`` (B, 2) key and counter of random numbers, ``limits`` (B, 2) least and largest value of an edge so far.
+    ``streams`` (B, 2) key and counter of random numbers, ``limits`` (B, 2) least and largest value of an edge so far,
+    ``samples`` (B, A, 2) what `tree_gumbel` knows of the root's actions, A = 0 for other rules.
     """
 
     nodes: NDArray
@@ -92,6 +93,7 @@ class Forest(NamedTuple):
     counters: NDArray[np.int64]
     streams: NDArray[np.uint64]
     limits: NDArray[np.float64]
+    samples: NDArray[np.float64]
 
 
 class Tree(NamedTuple):
@@ -106,6 +108,7 @@ class Tree(NamedTuple):
     counters: NDArray[np.int64]
     stream: NDArray[np.uint64]
     limits: NDArray[np.float64]
+    sample: NDArray[np.float64]
 
 
 @kernel(forceinline=True)
@@ -121,6 +124,7 @@ def tree_of(forest, t):
         forest.counters[t],
         forest.streams[t],
         forest.limits[t],
+        forest.samples[t],
     )
 
 

@@ -22,7 +22,7 @@ from trajopt.solvers.kernels.tree_memory import (
 )
 from trajopt.solvers.kernels.tree_random import draw_word
 from trajopt.solvers.kernels.tree_settings import DEAD, DONE, EVALUATE, FAULTY, FULL
-from trajopt.solvers.kernels.tree_walk import back_up, end_walk, walk
+from trajopt.solvers.kernels.tree_walk import back_up, end_walk, last_edge, walk
 
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
@@ -127,7 +127,11 @@ def traverse(forest, rules, settings, desk, paths, first, last, limit, states):
                 worst = max(worst, FULL)
                 break
             walk(tree, rules, settings, desk, paths, slot)
-            how = paths.ends[slot, 0]
+            how, index = paths.ends[slot, 0], paths.ends[slot, 2]
+            if how == EVALUATE and rules.advance == 0 and tree.nodes[index].evaluated:  # a path may be no longer
+                how = DONE
+                paths.ends[slot, 0] = DONE
+                paths.values[slot] = tree.nodes[index].raw
             if how == EVALUATE:
                 for k in range(states.shape[1]):
                     states[slot, k] = tree.states[paths.ends[slot, 2], k]
@@ -136,6 +140,58 @@ def traverse(forest, rules, settings, desk, paths, first, last, limit, states):
                 paths.ends[slot, 0] = DONE
                 worst = max(worst, how)
     return worst
+
+
+@kernel
+def list_actions(forest, settings, paths, first, last, actions):
+    """Tell in ``actions`` (S,) by which action each slot is to step from what `traverse` gathered; -1: by none."""
+    for t in range(first, last):
+        tree = tree_of(forest, t)
+        for slot in range(t * settings.slots, (t + 1) * settings.slots):
+            actions[slot] = -1
+            if paths.ends[slot, 0] == EVALUATE and paths.ends[slot, 1] > 0:
+                actions[slot] = tree.edges[last_edge(tree, paths, slot)].action
+
+
+@kernel
+def receive_steps(forest, rules, settings, desk, paths, first, last, states, rewards, discounts):
+    """Enter the steps of a model that were taken as `list_actions` told; `receive` must follow.
+
+    ``states`` (S, words), ``rewards`` (S,), ``discounts`` (S,). Returns as `traverse`.
+    """
+    worst = DONE
+    for t in range(first, last):
+        tree = tree_of(forest, t)
+        for slot in range(t * settings.slots, (t + 1) * settings.slots):
+            if paths.ends[slot, 0] != EVALUATE or paths.ends[slot, 1] == 0:
+                continue
+            how = _enter_step(tree, settings, paths, slot, states, rewards[slot], discounts[slot])
+            if how != EVALUATE:
+                paths.ends[slot, 0] = how
+                worst = max(worst, finish(tree, rules, settings, desk, paths, slot, 0.0))
+                paths.ends[slot, 0] = DONE
+    return worst
+
+
+@kernel
+def _enter_step(tree, settings, paths, slot, states, reward, discount):
+    """Enter one step into the last edge of a walk; returns how the walk ends then."""
+    index, edge = paths.ends[slot, 2], tree.edges[last_edge(tree, paths, slot)]
+    edge.reward = reward
+    edge.discount = discount
+    if not (math.isfinite(reward) and math.isfinite(discount)):
+        edge.dead = True
+        return DEAD
+    if discount == 0.0:
+        edge.value = reward
+        edge.exact = settings.proven != 0
+        edge.child = -1
+        if settings.slots == 1:  # with more, another walk may wait for the same node
+            tree.counters[NODES] -= 1
+        return DONE
+    for k in range(states.shape[1]):
+        tree.states[index, k] = states[slot, k]
+    return EVALUATE
 
 
 @kernel

@@ -14,7 +14,7 @@ that a walk reads two numbers of each edge and computes one logarithm a node:
 Values are normalised by the range of all that the tree has seen (MuZero) or of the siblings and the parent (mctx):
 argmax (v - low) / range + s b is argmax v + range s b. UCT takes actions that were not tried first; for PUCT they have
 the value ``first_play``, or the least of the range. An edge whose value is certain is shown without a bonus, as
-OpenSpiel does; one that is not finite is never chosen.
+OpenSpiel does; one that is not finite is never chosen. The rules of Gumbel search are in `tree_gumbel`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from __future__ import annotations
 import math
 
 from trajopt.lowering.kernel import kernel
+from trajopt.solvers.kernels.tree_gumbel import select_at_root, select_inside
 from trajopt.solvers.kernels.tree_memory import BONUS, CHANCE, SHOWN
-from trajopt.solvers.kernels.tree_settings import BY_SIBLINGS, BY_TREE, UCT
-
-NEW, NOTHING = -1, -2
-"""In place of a child: make the next one; there is none."""
+from trajopt.solvers.kernels.tree_settings import BY_SIBLINGS, BY_TREE, GUMBEL, NEW, NOTHING, UCT
 
 _UNSEEN = 1e30
 """Bonus of an edge that was made and never backed up, because the memory was full: infinity times zero is no number."""
@@ -116,6 +114,8 @@ def untried_score(tree, settings, node, visits, scale, low):
 def select(tree, settings, index):
     """Edge of node ``index`` to follow, or `NEW`, or `NOTHING`."""
     node = tree.nodes[index]
+    if settings.selection == GUMBEL and node.kind != CHANCE:
+        return select_inside(tree, settings, index) if index > 0 else select_at_root(tree, settings)
     visits = float(node.visits + node.pending)
     low, scale = 0.0, 1.0
     if node.kind != CHANCE:

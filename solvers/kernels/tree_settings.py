@@ -7,8 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-UCT, PUCT = 0, 1
+UCT, PUCT, GUMBEL = 0, 1, 2
 """Selection."""
+
+NEW, NOTHING = -1, -2
+"""What is selected in place of a child: make the next one; there is none."""
 
 PLAIN, BY_TREE, BY_SIBLINGS = 0, 1, 2
 """Normalisation of values."""
@@ -22,7 +25,10 @@ with a rule that raised."""
 
 
 class Rules(NamedTuple):
-    """Addresses of entries (see `trajopt.process_rules`); ``evaluate`` 0 where values come from outside."""
+    """Addresses of entries (see `trajopt.process_rules`).
+
+    ``evaluate`` is 0 where values come from outside, ``advance`` and ``weigh`` where a model's steps do as well.
+    """
 
     advance: int
     weigh: int
@@ -36,6 +42,7 @@ class Settings(NamedTuple):
     parent's; ``high`` largest possible return; ``chance``, ``random_step``, ``priors``, ``proven``, ``frozen`` are 0 or
     1; widening allows ``factor * visits ** exponent`` children, without limit where the factor is infinite. A
     simulation is only begun with room for ``new_nodes`` and ``new_candidates``: what it finds must not depend on that.
+    From ``considered`` on they are of `tree_gumbel`: m and S of sequential halving, c_scale, c_visit, 1 to rescale.
     """
 
     selection: int
@@ -59,6 +66,11 @@ class Settings(NamedTuple):
     frozen: int
     new_nodes: int
     new_candidates: int
+    considered: int
+    planned: int
+    value_scale: float
+    visit_offset: float
+    rescale: int
 
 
 class Desk(NamedTuple):

@@ -17,8 +17,8 @@ import math
 from trajopt.lowering.kernel import kernel
 from trajopt.solvers.kernels.tree_expand import NO_ROOM, count_failure, make_child, sample_outcome, settle
 from trajopt.solvers.kernels.tree_memory import CHANCE, DECISION, SAMPLED
-from trajopt.solvers.kernels.tree_select import NEW, NOTHING, select, show
-from trajopt.solvers.kernels.tree_settings import DEAD, DONE, EVALUATE, FAULTY, FULL, MAXIMUM
+from trajopt.solvers.kernels.tree_select import select, show
+from trajopt.solvers.kernels.tree_settings import DEAD, DONE, EVALUATE, FAULTY, FULL, MAXIMUM, NEW, NOTHING
 
 
 @kernel(forceinline=True)
@@ -102,6 +102,13 @@ def _next_edge(tree, rules, settings, desk, index):
     if edge < 0:
         return -1, FULL if edge == NO_ROOM else FAULTY
     return edge, DONE
+
+
+@kernel(forceinline=True)
+def last_edge(tree, paths, slot):
+    """Number of the last edge of a walk, which has one."""
+    k = paths.ends[slot, 1] - 1
+    return tree.nodes[paths.nodes[slot, k]].first + paths.places[slot, k]
 
 
 @kernel(forceinline=True)

@@ -49,6 +49,7 @@ def _empty(trees: int, nodes: int, edges: int, candidates: int, words: int, tabl
         counters=np.zeros((trees, COUNTERS), np.int64),
         streams=np.zeros((trees, 2), np.uint64),
         limits=np.tile([math.inf, -math.inf], (trees, 1)),
+        samples=np.zeros((trees, 0, 2)),
     )
 
 
@@ -108,17 +109,31 @@ def resize(forest: Forest, nodes: int, edges: int, candidates: int) -> Forest:
         getattr(larger, name)[:, :count] = getattr(forest, name)[:, :count]
     for name in ("counters", "streams", "limits"):
         getattr(larger, name)[:] = getattr(forest, name)
+    larger = larger._replace(samples=forest.samples)
     if table:
         enter_all(larger)
     return larger
 
 
-def grown(forest: Forest, settings: Settings, most_bytes: float) -> Forest | None:
-    """The same trees with room for another simulation, twice what they had, or None where that is not allowed."""
+def _room_and_need(forest: Forest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes, edges and candidates that a tree has room for, and that one may need for a simulation in each slot."""
     counters = forest.counters
     room = np.array([forest.nodes.shape[1], forest.edges.shape[1], forest.candidates.shape[1]])
     needed = counters[:, [NODES, EDGES, CANDIDATES]].max(axis=0)
-    needed += [settings.new_nodes, 2 * counters[:, LARGEST].max() + settings.new_nodes, settings.new_candidates]
+    edges = 2 * counters[:, LARGEST].max() + settings.new_nodes
+    needed += [settings.slots * settings.new_nodes, settings.slots * edges, settings.new_candidates]
+    return room, needed
+
+
+def lacks_room(forest: Forest, settings: Settings) -> bool:
+    """Whether some tree may have no room for another simulation in each of its slots."""
+    room, needed = _room_and_need(forest, settings)
+    return bool((needed > room).any())
+
+
+def grown(forest: Forest, settings: Settings, most_bytes: float) -> Forest | None:
+    """The same trees with room for another simulation, twice what they had, or None where that is not allowed."""
+    room, needed = _room_and_need(forest, settings)
     wanted = np.where(needed > room, np.maximum(2 * room, needed), room)
     if (wanted == room).all():
         wanted = 2 * room  # a simulation needed more than it usually does

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajopt.decision_process import DecisionProcess
-from trajopt.errors import InvalidProblem
+from trajopt.errors import InvalidProblem, UnsupportedProblem
+from trajopt.model_process import ModelProcess
 from trajopt.monitor import Monitor
 from trajopt.solvers.kernels.tree_memory import FAILURES, SIMULATIONS, Forest
 from trajopt.solvers.kernels.tree_root import inspect_roots, read_priors, set_priors
 from trajopt.solvers.kernels.tree_settings import Settings
 from trajopt.solvers.search.evaluation import LeafRule, Rollouts
 from trajopt.solvers.search.forest import first_room, make_forest, resize, words_of
+from trajopt.solvers.search.gumbel import draw_samples
+from trajopt.solvers.search.model import EmbeddedProcess
 from trajopt.solvers.search.run import TreeSearch
 from trajopt.solvers.search.tree import SearchTree
 from trajopt.status import Status
@@ -37,6 +41,9 @@ _LEAST_ROOM = 32
 
 _FIRST_RANKED = 512
 """Of so many of them the candidates have room at first: there may be many actions."""
+
+_TREES_EACH = 256
+"""Trees for each thread where leaves are evaluated outside: a walk takes a microsecond, waking a thread some tens."""
 
 _PORTION = 0.02
 """Seconds between two looks at the clock and the keyboard: nobody notices less."""
@@ -69,21 +76,32 @@ class Grown:
 
 def grow(planner: MCTS, process: DecisionProcess, states: np.ndarray, tree: Any, monitor: Monitor) -> Grown:
     """Grow trees from states (B, ...), or go on with a tree whose root is the only state."""
+    leaf, evaluate, with_priors = None, None, True
+    if isinstance(process, ModelProcess):
+        process, states = _embedded(planner, process, states, tree)
+    elif planner.evaluation is None or isinstance(planner.evaluation, Rollouts | LeafRule):
+        evaluation = Rollouts() if planner.evaluation is None else planner.evaluation
+        planner.check_parallel(evaluation)
+        leaf, with_priors = evaluation.entry(process), evaluation.has_priors
+    else:
+        evaluate = _Outside(planner.evaluation, process.actions)
     roots = words_of(_checked(process, states))
-    compiled = isinstance(planner.evaluation, Rollouts | LeafRule)
-    leaf = planner.evaluation.entry(process) if isinstance(planner.evaluation, Rollouts | LeafRule) else None
-    evaluate = None if compiled else _Outside(planner.evaluation, process.actions)
-    with_priors = planner.evaluation.has_priors if isinstance(planner.evaluation, Rollouts | LeafRule) else True
     settings = planner.settings(process, priors=with_priors)
-    forest = _first_forest(planner, settings, process, roots, tree, needs_evaluation=not compiled or with_priors)
+    forest = _first_forest(planner, settings, process, roots, tree, needs_evaluation=leaf is None or with_priors)
     search = TreeSearch(
         process,
         settings,
         forest,
         leaf,
-        read_threads(planner.threads, len(roots)),
+        read_threads(planner.threads, max(1, len(roots) // (1 if leaf else _TREES_EACH))),
         planner.max_memory,
     )
+    with closing(search):
+        return _grow(planner, search, evaluate, tree, monitor)
+
+
+def _grow(planner: MCTS, search: TreeSearch, evaluate: _Outside | None, tree: Any, monitor: Monitor) -> Grown:
+    """Prepare the roots, and simulate."""
     possible = _possible(search)
     _evaluate_roots(search, evaluate)
     priors = np.zeros(possible.shape)
@@ -91,7 +109,11 @@ def grow(planner: MCTS, process: DecisionProcess, states: np.ndarray, tree: Any,
     if isinstance(tree, SearchTree) and tree.priors is not None:
         priors[0] = tree.priors
     if planner.noise is not None:
-        _add_noise(planner, search, possible, priors)
+        _enter_priors(search, possible, _with_noise(planner, search, possible, priors))
+    if planner.selection == "gumbel":
+        _enter_priors(search, possible, priors)
+        samples = draw_samples(search.forest, search.process.actions, planner.gumbel.scale)
+        search.forest = search.forest._replace(samples=samples)
     status = _simulate(planner, search, evaluate, monitor)
     if search.forest.nodes[:, 0]["dead"].any():
         status = Status.NUMERICAL_FAILURE
@@ -107,6 +129,29 @@ def _checked(process: DecisionProcess, states: np.ndarray) -> np.ndarray:
     if states.dtype == process.dtype and states.shape[1:] == process.shape:
         return states
     return np.stack([process.check_state(state) for state in states])
+
+
+def _embedded(
+    planner: MCTS, model: ModelProcess, observations: np.ndarray, tree: Any
+) -> tuple[EmbeddedProcess, np.ndarray]:
+    """The embeddings of observations (B, ...), and the process whose states they are."""
+    if tree is not None:
+        raise UnsupportedProblem(
+            f"a tree was given with {model.label}, but a search over a model begins from what is observed; leave it "
+            "out."
+        )
+    if planner.evaluation is not None:
+        raise UnsupportedProblem(
+            f"evaluation={planner.evaluation!r} was given with {model.label}, but a model values its states itself; "
+            "leave it out."
+        )
+    if planner.transpositions:
+        raise UnsupportedProblem(
+            f"transpositions=True was given with {model.label}, but embeddings of equal states need not be equal; "
+            "leave it out."
+        )
+    roots = model.predict(observations)
+    return EmbeddedProcess(model, roots), roots.embeddings
 
 
 def _first_forest(
@@ -145,6 +190,13 @@ def _first_forest(
 def _possible(search: TreeSearch) -> NDArray[np.bool_]:
     """(B, actions) what is legal in the roots; roots without anything are refused."""
     process, trees = search.process, search.forest.nodes.shape[0]
+    if isinstance(process, EmbeddedProcess):
+        if not process.possible.any(axis=1).all():
+            raise InvalidProblem(
+                f"root of {process.label} returned logits of -inf for all actions of observation "
+                f"{int(np.argmin(process.possible.any(axis=1)))}, but one must be possible; correct it."
+            )
+        return process.possible
     possible = np.zeros((trees, process.rules.width), np.bool_)
     nature = np.zeros(trees, np.bool_)
     if inspect_roots(search.forest, search.rules, search.desks[0], possible, nature) < 0:
@@ -164,13 +216,15 @@ def _evaluate_roots(search: TreeSearch, evaluate: _Outside | None) -> None:
     """Evaluate roots that need it, which is no simulation; a value that is not finite counts as 0."""
     if search.forest.nodes[:, 0]["evaluated"].all():
         return
-    if evaluate is None:
-        search.run(1)
-    else:
-        for _ in range(2):  # the first time there may be no room
+    for _ in range(2):  # the first time there may be no room
+        if evaluate is not None:
             search.run_outside(1, evaluate)
-        if not evaluate.gives_priors:
-            search.settings = search.settings._replace(priors=0, new_candidates=0)
+        elif isinstance(search.process, EmbeddedProcess):
+            search.run_model(1)
+        else:
+            search.run(1)
+    if evaluate is not None and not evaluate.gives_priors:
+        search.settings = search.settings._replace(priors=0, new_candidates=0)
     roots = search.forest.nodes[:, 0]
     lost = ~roots["evaluated"]
     for field, value in (("dead", False), ("evaluated", True), ("raw", 0.0), ("value", 0.0), ("visits", 1)):
@@ -178,8 +232,8 @@ def _evaluate_roots(search: TreeSearch, evaluate: _Outside | None) -> None:
     search.forest.counters[:, SIMULATIONS] = 0
 
 
-def _add_noise(planner: MCTS, search: TreeSearch, possible: np.ndarray, priors: Array) -> None:
-    """Mix Dirichlet noise into the roots' priors; it is drawn anew for each search, and once."""
+def _with_noise(planner: MCTS, search: TreeSearch, possible: np.ndarray, priors: Array) -> Array:
+    """The roots' priors with Dirichlet noise; it is drawn anew for each search, and once."""
     assert planner.noise is not None
     alpha, fraction = planner.noise
     mixed = priors.copy()
@@ -188,10 +242,15 @@ def _add_noise(planner: MCTS, search: TreeSearch, possible: np.ndarray, priors: 
             key = search.forest.streams[t] ^ np.array([0, 1 << 63], np.uint64)  # no word of the tree's own stream
             generator = np.random.Generator(np.random.Philox(key=key))
             mixed[t, row] = (1.0 - fraction) * priors[t, row] + fraction * generator.dirichlet([alpha] * row.sum())
+    return mixed
+
+
+def _enter_priors(search: TreeSearch, possible: np.ndarray, priors: Array) -> None:
+    """Give the roots these priors, in candidates of their own."""
     forest = search.forest
     needed = forest.candidates.shape[1] + int(possible.sum(axis=1).max())
     search.forest = resize(forest, forest.nodes.shape[1], forest.edges.shape[1], needed)
-    set_priors(search.forest, search.settings, possible, mixed)
+    set_priors(search.forest, search.settings, possible, priors)
 
 
 def _simulate(planner: MCTS, search: TreeSearch, evaluate: _Outside | None, monitor: Monitor) -> Status:
@@ -202,10 +261,12 @@ def _simulate(planner: MCTS, search: TreeSearch, evaluate: _Outside | None, moni
             if search.simulations > 0 and monitor.seconds_left <= 0.0:
                 return Status.TIME_LIMIT
             start = time.perf_counter()
-            if evaluate is None:
-                search.run(min(search.simulations + portion, planner.simulations))
-            else:
+            if evaluate is not None:
                 search.run_outside(planner.simulations, evaluate)
+            elif isinstance(search.process, EmbeddedProcess):
+                search.run_model(planner.simulations)
+            else:
+                search.run(min(search.simulations + portion, planner.simulations))
             now = time.perf_counter()
             if evaluate is None and now - start < 0.5 * min(_PORTION, max(monitor.seconds_left, 0.0)):
                 portion *= 2

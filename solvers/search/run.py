@@ -12,10 +12,12 @@ from trajopt.decision_process import DecisionProcess
 from trajopt.errors import InvalidProblem
 from trajopt.lowering.call import NUMBERS
 from trajopt.lowering.rules import Entry
+from trajopt.model_process import probabilities_of
 from trajopt.solvers.kernels.tree_memory import SIMULATIONS, Forest
-from trajopt.solvers.kernels.tree_search import receive, search, traverse
+from trajopt.solvers.kernels.tree_search import list_actions, receive, receive_steps, search, traverse
 from trajopt.solvers.kernels.tree_settings import DONE, EVALUATE, FAULTY, FULL, Desk, Paths, Rules, Settings
-from trajopt.solvers.search.forest import grown, states_of
+from trajopt.solvers.search.forest import grown, lacks_room, states_of, words_of
+from trajopt.solvers.search.model import EmbeddedProcess
 
 _LONGEST_PATH = 64
 """Entries of a path beyond twice the depth limit, for chance that moves several times in turn."""
@@ -42,7 +44,7 @@ class TreeSearch:
 
     def __init__(
         self,
-        process: DecisionProcess,
+        process: DecisionProcess | EmbeddedProcess,
         settings: Settings,
         forest: Forest,
         leaf: Entry | None,
@@ -56,6 +58,7 @@ class TreeSearch:
         self._most_bytes = most_bytes
         trees, words = forest.nodes.shape[0], forest.states.shape[2]
         self._threads = min(threads, trees)
+        self._pool = ThreadPoolExecutor(self._threads)  # its threads start with the first call, and end with it
         self._bounds = np.linspace(0, trees, self._threads + 1).astype(int)
         self.desks = [
             Desk(
@@ -77,6 +80,10 @@ class TreeSearch:
         )
         self._leaves = np.zeros((slots, words), np.uint64)
 
+    def close(self) -> None:
+        """End the threads; the trees stay."""
+        self._pool.shutdown()
+
     @property
     def frozen(self) -> bool:
         """Whether the memory is full, so that no tree grows any more."""
@@ -90,8 +97,10 @@ class TreeSearch:
 
     @property
     def simulations(self) -> int:
-        """How many the tree with most of them has done since `begin`."""
-        return int(self.forest.counters[:, SIMULATIONS].max())
+        """How many every tree has done, those apart that are settled: one that found no room is behind the others."""
+        done, roots = self.forest.counters[:, SIMULATIONS], self.forest.nodes[:, 0]
+        growing = ~(roots["exact"] | roots["dead"])
+        return int(done[growing].min() if growing.any() else done.max())
 
     def run(self, limit: int) -> None:
         """Simulate until every tree has done ``limit`` or is settled."""
@@ -105,6 +114,12 @@ class TreeSearch:
 
     def run_outside(self, limit: int, evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]) -> None:
         """One simulation in every slot of every tree that has not done ``limit``, with one call of ``evaluate``."""
+        self._walk_down(limit, lambda waiting: self._hand_over(waiting, evaluate))
+
+    def _walk_down(self, limit: int, answer: Callable[[np.ndarray], None]) -> None:
+        """Walk in every slot, and have those that wait for an evaluation answered."""
+        while not self.frozen and lacks_room(self.forest, self.settings):
+            self._grow()
 
         def down(k: int) -> int:
             first, last = self._bounds[k], self._bounds[k + 1]
@@ -115,7 +130,7 @@ class TreeSearch:
         full = self._each(down) == FULL
         waiting = self.paths.ends[:, 0] == EVALUATE
         if waiting.any():
-            self._hand_over(waiting, evaluate)
+            answer(waiting)
         if full:
             self._grow()
 
@@ -136,13 +151,38 @@ class TreeSearch:
 
         self._each(up)
 
+    def run_model(self, limit: int) -> None:
+        """As `run_outside`, with one call of the model, which takes the steps as well."""
+        assert isinstance(self.process, EmbeddedProcess)
+        self._walk_down(limit, self._imagine)
+
+    def _imagine(self, waiting: np.ndarray) -> None:
+        """Let the model take the steps that walks are waiting for, and value where they lead."""
+        process, forest = self.process, self.forest
+        chosen = np.zeros(len(waiting), np.int64)
+        list_actions(forest, self.settings, self.paths, 0, len(forest.nodes), chosen)
+        values, priors = np.zeros(len(waiting)), np.zeros((len(waiting), process.actions))
+        rewards, discounts = np.zeros(len(waiting)), np.ones(len(waiting))
+        roots = chosen < 0
+        if roots[waiting].all():  # they were asked for already
+            values[:], priors[:] = process.roots.values, probabilities_of(process.roots.logits)
+        else:
+            before = states_of(self._leaves[waiting], process.shape, process.dtype)
+            steps, priors[waiting] = process.step(before, chosen[waiting])
+            rewards[waiting], discounts[waiting] = steps.rewards, steps.discounts
+            values[waiting], self._leaves[waiting] = steps.after.values, words_of(steps.after.embeddings)
+
+        def enter(k: int) -> int:
+            first, last = self._bounds[k], self._bounds[k + 1]
+            arguments = (self.forest, self.rules, self.settings, self.desks[k], self.paths, first, last)
+            worst = receive_steps(*arguments, self._leaves, rewards, discounts)
+            return max(worst, receive(*arguments, values, priors))
+
+        self._each(enter)
+
     def _each(self, part: Callable[[int], int]) -> int:
         """The worst of what ``part`` returns for each thread's trees."""
-        if self._threads == 1:
-            worst = part(0)
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                worst = max(pool.map(part, range(self._threads)))
+        worst = part(0) if self._threads == 1 else max(self._pool.map(part, range(self._threads)))
         if worst == FAULTY:
             self.raise_fault()
         return worst

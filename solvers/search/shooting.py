@@ -104,7 +104,8 @@ def solve_by_search(planner: MCTS, problem: Problem, guess: Trajectory, monitor:
     grid = control_grid(problem, guess, planner.levels)
     size = abs(best[0]) if math.isfinite(best[0]) else 1.0
     process = process_of(problem, grid, hold=planner.hold, integrator=INTEGRATOR, penalty=_WEIGHT * max(1.0, size))
-    searcher = replace(planner, normalisation="tree", backup="maximum")
+    backup = "mean" if planner.selection == "gumbel" else "maximum"  # Gumbel search's theory is that of means
+    searcher = replace(planner, normalisation="tree", backup=backup)
     walk = _Walk(process, searcher, valuation, inside, grid, monitor)
     status = stop if stop in (Status.STOPPED, Status.TIME_LIMIT) else monitor.run(walk.step, walk.decisions)
     cost, _, plan = walk.answer(best)
