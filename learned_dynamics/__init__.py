@@ -17,6 +17,7 @@ from trajopt.learned_dynamics.model import LearnedDynamics, Score
 from trajopt.learned_dynamics.neighbours import Kernel, NearestNeighbours
 
 if TYPE_CHECKING:
+    from trajopt.learned_dynamics.alpha_zero import AlphaZero, SelfPlay
     from trajopt.learned_dynamics.ensemble import ProbabilisticEnsemble
     from trajopt.learned_dynamics.network import NeuralNetwork
     from trajopt.learned_dynamics.pets import PETS
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from trajopt.learned_dynamics.torch_model import torch_process
 
 _NEED_TORCH = {
+    "AlphaZero": "alpha_zero",
     "NeuralNetwork": "network",
     "PETS": "pets",
     "ProbabilisticEnsemble": "ensemble",
+    "SelfPlay": "alpha_zero",
     "TorchDynamics": "torch_dynamics",
     "torch_process": "torch_model",
 }
 
 __all__ = [
     "PETS",
+    "AlphaZero",
     "GaussianProcess",
     "Identification",
     "Kernel",
@@ -42,6 +46,7 @@ __all__ = [
     "NeuralNetwork",
     "ProbabilisticEnsemble",
     "Score",
+    "SelfPlay",
     "TorchDynamics",
     "system_identification",
     "torch_process",
