@@ -52,6 +52,7 @@ SOLVERS = [
 
 EXPECTED: dict[type[Solver], dict[str, str]] = {
     Indirect: {
+        "what_is_easy_is_solved": "arcs on which a limit of the state acts have to be named in its structure",
         "the_answer_is_the_last_of_the_history": "records value the mesh of the collocation before it is refined, and "
         "a free duration moves the cost by more than that",
         "an_iteration_limit_is_kept": "each change of the structure starts the count of the boundary-value solver anew",

@@ -119,6 +119,18 @@ def test_synthetic_tree_converges():
     assert errors[0] > errors[2]
 
 
+def test_discounts_multiply_along_the_way():
+    """Four payments of one, each worth half of the one before, are worth 1 + 1/2 + 1/4 + 1/8 to the bit."""
+
+    def step(state, action):
+        state[0] += 1
+        return state, float(action), 0.0 if state[0] == 4 else 0.5
+
+    process = to.DecisionProcess(step, np.zeros(1, np.int64), 2, name="annuity")
+    decision = to.decide(process, MCTS(simulations=1000, backup="maximum"))
+    assert (decision.action, decision.value) == (1, 1.875)
+
+
 def test_single_player_tree_is_proven():
     """Without bounds of returns a value is certain when the whole tree is known."""
     decision = to.decide(synthetic(3, 4), MCTS(simulations=100_000))

@@ -10,6 +10,7 @@ from mpc_cases import CONTROL, EFFORT, START, STATE, WEIGHT, cart, pendulum, pen
 
 import trajopt as to
 from trajopt.linear_quadratic import infinite_horizon
+from trajopt.plan import warm_start
 from trajopt.problems.cartpole import build
 from trajopt.solvers import DDP, ILQR, LQR, MPPI, Chain, Collocation, InteriorPoint, MultipleShooting, SingleShooting
 
@@ -208,3 +209,14 @@ def test_ticks_off_the_grid_follow_the_same_optimum():
     assert off_grid.statuses == {"solved": 50}
     assert off_grid.cost == pytest.approx(on_grid.cost, rel=1e-2)
     assert np.median([tick.iterations for tick in off_grid.ticks]) <= 5  # warm starts: from scratch it takes about ten
+
+
+def test_the_next_guess_is_the_rest_of_the_plan():
+    """Two ticks later the plan's controls begin with its third, and end with its last one three times."""
+    problem = pendulum()
+    plan = to.solve(problem, ILQR())
+    later = problem.at(initial_state=plan.x[2], horizon=dataclasses.replace(problem.horizon, start=2.0))
+    guess = warm_start(plan, later)
+    assert np.array_equal(guess.u, np.vstack([plan.u[2:], plan.u[-1:], plan.u[-1:]]))
+    assert np.array_equal(guess.x[:-2], plan.x[2:])
+    assert guess.t[0] == 2.0

@@ -119,6 +119,23 @@ def test_cem_on_a_bowl(share: float, factor: float, momentum: float) -> None:
     assert run.proposal.deviation[0, 0] == pytest.approx(momentum + (1.0 - momentum) * factor, abs=error)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.25])
+def test_a_generation_of_cem_is_its_twin(momentum: float) -> None:
+    """Mean and deviation after one generation are the oracle's of the same samples, with divisor E."""
+    problem = quadratic([[2.0, 0.5], [0.5, 1.0]], [1.0, -0.5], [0.5, 0.25])
+    run = begin(CEM(samples=40, elites=5, momentum=momentum, sigma=1.0), problem)
+    before, deviation = run.proposal.mean.ravel().copy(), run.proposal.deviation.ravel().copy()
+    run.advance()
+    samples = np.hstack(list(run.population.parameters[:, :2])).T[:40]
+    mean, covariance = oracles.cem_step(samples, run.population.merits.ravel()[:40], 5)
+    spread = np.sqrt(np.diag(covariance))
+    for found, old, new in (
+        (run.proposal.mean, before, mean),
+        (run.proposal.deviation, deviation, spread),
+    ):
+        np.testing.assert_allclose(found.ravel(), momentum * old + (1.0 - momentum) * new, rtol=0.0, atol=1e-14)
+
+
 def test_full_covariance_finds_the_valley() -> None:
     """In a narrow diagonal valley the elites' correlation takes the sign of the valley, and the diagonal has none."""
     problem = quadratic([[10.0, -9.9], [-9.9, 10.0]], [0.0, 0.0], [0.5, 0.5])

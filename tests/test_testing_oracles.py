@@ -16,7 +16,7 @@ from scipy.optimize import lsq_linear
 
 import trajopt as to
 from trajopt.linear_quadratic import infinite_horizon
-from trajopt.solvers import ILQR, LQR
+from trajopt.solvers import DDP, ILQR, LQR
 from trajopt.solvers.kernels.box_qp import make_box, solve_box_qp
 from trajopt.testing import oracles, strategies
 from trajopt.testing.oracles.integration import STEPS
@@ -254,20 +254,32 @@ def test_the_twin_solves_linear_quadratic_problems_in_one_step(case, seed):
     assert first.decrement == pytest.approx(before - case.cost, abs=error)
 
 
-@few(8)
-@given(strategies.nonlinear_problems(control_bounds=False))
-def test_iterates_are_those_of_the_fast_solver(problem):
-    """Cost after cost and step after step, in continuous and discrete time, until rounding decides about steps."""
+def compare_iterates(problem, solver, *, second_order):
+    """Cost after cost and step after step, until rounding decides about steps."""
     start = np.zeros((problem.horizon.steps, problem.nu))
-    twin = oracles.DifferentialTwin(problem)
+    twin = oracles.DifferentialTwin(problem, second_order=second_order)
     states, cost = twin.roll_out(start)
-    solution = to.solve(problem, ILQR(newton=False, tolerance=1e-14), guess=(problem.horizon.knots(), states, start))
+    solution = to.solve(problem, solver, guess=(problem.horizon.knots(), states, start))
     assert solution.history[0].cost == pytest.approx(cost, rel=1e-13)
     for record, iteration in zip(solution.history[1:], twin.iterations(start), strict=False):
         if iteration.decrement <= 1e-12 * (1.0 + abs(cost)):
             break
         assert record.step == iteration.length
         assert record.cost == pytest.approx(iteration.cost, rel=1e-11, abs=1e-13)
+
+
+@few(8)
+@given(strategies.nonlinear_problems(control_bounds=False))
+def test_iterates_are_those_of_the_fast_solver(problem):
+    """Those of iLQR, in continuous and discrete time."""
+    compare_iterates(problem, ILQR(newton=False, tolerance=1e-14), second_order=False)
+
+
+@few(8)
+@given(strategies.nonlinear_problems(control_bounds=False))
+def test_iterates_of_second_order_are_those_of_the_fast_solver(problem):
+    """Those of DDP, whose steps see the curvature of the dynamics: the optimum alone would not tell."""
+    compare_iterates(problem, DDP(newton=False, tolerance=1e-14), second_order=True)
 
 
 def test_the_twin_refuses_constraints():

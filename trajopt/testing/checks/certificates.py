@@ -54,6 +54,13 @@ def success_is_certified(subject: Subject, problem: Problem) -> None:
         at_most(getattr(certificate, name), certificate.tolerance, EXACT, name.replace("_", " "))
 
 
+@check(Family.CERTIFICATES, Rule.OPTIMALITY, claims=[Claim.STATIONARY], each=True)
+def what_is_easy_is_solved(subject: Subject, problem: Problem) -> None:
+    """Each of the problems, which have an optimum near the guess, ends in success: giving up is honest, but no help."""
+    solution = subject.solution(problem)
+    require(solution.success, f"it ends with the status {solution.status}")
+
+
 @check(Family.CERTIFICATES, Rule.ROUNDING, features=DISCRETE, each=True)
 def reported_cost_is_that_of_the_trajectory(subject: Subject, problem: Problem) -> None:
     """The reported cost is the sum of the user's own stage costs along the returned states and controls."""
@@ -143,11 +150,16 @@ def active_bounds_have_multipliers(subject: Subject) -> None:
     """Where the core finds a control pressed against its bound, the solver's multiplier says so too."""
     solution = subject.success(subject.base)
     found = solution.multipliers.get("control_bounds")
+    pressed = {name: values for name, values in solution.certificate.multipliers.items() if "torque" in name}
+    total = float(sum(np.sum(np.abs(values)) for values in pressed.values()))
+    require(total > 0.0, "the core finds no active bound on the plant, whose torque is limited")
+    for name, values in pressed.items():
+        if len(values) == len(solution.u):
+            away = np.abs(solution.u[:, 0] - (0.75 if "<=" in name else -0.75)) > math.sqrt(subject.tolerance)
+            share = np.abs(values) > 0.5 * total / len(values)
+            require(not (share & away).any(), f"the core finds {name!r} active where the torque is away from it")
     if found is None or np.shape(found) != solution.u.shape:
         raise NotApplicable("it gives no multipliers of control bounds at the knots")
-    pressed = [values for name, values in solution.certificate.multipliers.items() if "torque" in name]
-    total = float(sum(np.sum(np.abs(values)) for values in pressed))
-    require(total > 0.0, "the core finds no active bound on the plant, whose torque is limited")
     # In continuous time some give densities, others impulses: the share of the time is the same.
     share = np.abs(found[:, 0]) > 0.5 * np.abs(found).max()
     at_limit = np.abs(solution.u[:, 0]) > 0.75 - math.sqrt(subject.tolerance)

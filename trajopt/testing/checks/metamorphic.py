@@ -219,6 +219,28 @@ def costates_are_slopes_of_the_optimal_cost(subject: Subject) -> None:
         close(found[0], slopes, allowed, "the solver's costate")
 
 
+@check(Family.METAMORPHIC, Rule.TRUNCATION, claims=STATIONARY, features=[Feature.TERMINAL_CONSTRAINTS])
+def multipliers_of_a_target_are_slopes_of_the_cost(subject: Subject) -> None:
+    """Central differences of solves to neighbouring targets are minus the target's multipliers, if it gives any."""
+    h = 2.0**-7
+
+    def reach(target: np.ndarray) -> Solution:
+        rows = [TerminalConstraint(target.tolist())]
+        return subject.success(subject.plant(f"target {target}", limited=False, end=None, constraints=rows))
+
+    target = np.array([0.75, 0.125])
+    solution = reach(target)
+    given = [values for name in ("terminal", "end") if (values := solution.multipliers.get(name)) is not None]
+    if not given or np.shape(given[0]) != (2,):
+        raise NotApplicable("it gives no multipliers of the target")
+    ends = [[reach(target + sign * step) for sign in (1.0, -1.0)] for step in h * np.eye(2)]
+    slopes = [(above.cost - below.cost) / (2.0 * h) for above, below in ends]
+    # As for costates: a third derivative of the size of the cost's terms, and two decrements over 2h.
+    size = 1.0 + abs(solution.cost) + float(np.abs(solution.certificate.costates).max())
+    allowed = truncation(size, order=2, step=h) + (1.0 / h) * subject.cost_tolerance(solution)
+    close(-given[0], slopes, allowed, "minus a multiplier of the target")
+
+
 @check(Family.METAMORPHIC, Rule.OPTIMALITY, claims=STATIONARY, features=[Feature.DISCRETE_TIME])
 def longer_horizons_cost_more(subject: Subject) -> None:
     """Where stages cost something and the end nothing, the optimal cost grows with the number of stages."""

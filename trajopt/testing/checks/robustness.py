@@ -246,6 +246,29 @@ def small_problems_are_solved(subject: Subject) -> None:
         close(solution.cost, 0.5, subject.cost_tolerance(solution), "the cost")
 
 
+@check(Family.ROBUSTNESS, Rule.OPTIMALITY, claims=[Claim.STATIONARY])
+def steps_that_overshoot_are_held_back(subject: Subject) -> None:
+    """From x = 4, sqrt(1 + (x + u)^2) + u^2 / 1024 is minimised, on which plain Newton steps jump between +-512."""
+    if subject.linear:
+        raise NotApplicable("it takes quadratic costs alone")
+    weight, start = 2.0**-10, 4.0
+    clock = subject.clock is Feature.DISCRETE_TIME
+    dynamics = (DiscreteDynamics(lambda x, u: x + u, nx=1, nu=1) if clock
+                else ContinuousDynamics(lambda x, u: u + 0.0 * x, nx=1, nu=1))  # fmt: skip
+    problem = Problem(dynamics, lambda x, u: weight * u[0] ** 2, lambda x: np.sqrt(1.0 + x[0] ** 2),
+                      initial_state=[start], name="overshoot",
+                      horizon=Horizon(steps=1) if clock else Horizon(1.0, steps=1))  # fmt: skip
+    low, high = -start, 0.0  # of the control; the slope is -0.008 and 0.97 there, and rises
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        x = start + middle
+        slope = x / np.sqrt(1.0 + x**2) + 2.0 * weight * middle
+        low, high = (middle, high) if slope < 0.0 else (low, middle)
+    least = float(np.sqrt(1.0 + (start + low) ** 2) + weight * low**2)
+    solution = subject.success_or_fail(problem, guess=flat_guess(problem, 0.0))
+    close(solution.cost, least, subject.cost_tolerance(solution), "the cost")
+
+
 @check(Family.ROBUSTNESS, Rule.EXACT)
 def failures_are_raised_on_request_alone(subject: Subject) -> None:
     """With raise_on_failure a solve that was stopped raises SolveFailed, which carries the answer."""

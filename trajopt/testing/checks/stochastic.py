@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajopt.batch_dynamics import BlackBoxDynamics
+from trajopt.constraints import Bounds
 from trajopt.horizon import Horizon
 from trajopt.problem import Feature, Problem
 from trajopt.solver import Claim
@@ -15,8 +19,9 @@ from trajopt.testing.answers import fingerprint
 from trajopt.testing.cases import STEP, STEPS
 from trajopt.testing.registry import Family, NotApplicable, at_most, check, close, require
 from trajopt.testing.subject import Subject
-from trajopt.testing.tolerances import EXACT, FALSE_ALARMS, Rule, rounding
+from trajopt.testing.tolerances import EXACT, FALSE_ALARMS, Rule, rounding, statistical
 
+Array = NDArray[np.float64]
 SEEDED = ["seed"]
 
 
@@ -122,3 +127,82 @@ def samples_keep_to_the_bounds(subject: Subject) -> None:
     tight = subject.plant("small torque", limited=False, constraints=[cases.small_torque()])
     solution = subject.solve(tight)
     at_most(float(np.abs(solution.u).max()), 0.125, EXACT, "the largest torque")
+
+
+@check(Family.STOCHASTIC, Rule.ROUNDING, settings=["seed", "samples", "iterations"])
+def a_constant_in_the_cost_moves_no_sample(subject: Subject) -> None:
+    """After two iterations a cost plus 2^20 costs 2^20 more, to its rounding: differences of costs weigh samples."""
+    offset, answers = 2.0**20, []
+    for constant in (0.0, offset):
+        shifted = subject.plant("cost plus a constant", end=lambda x, c=constant: cases.end_cost(x) + c)
+        answers.append(subject.solve(shifted, solver=subject.with_settings(iterations=2)).cost - constant)
+    # Rounding of merits turns weights by as much at each of the two steps, and the plant amplifies it.
+    allowed = rounding(64.0 * STEPS, offset, math.exp(cases.DURATION))
+    close(answers[1], answers[0], allowed, "the cost less its constant")
+
+
+BOXED = [Feature.BLACK_BOX, Feature.DISCRETE_TIME]
+DRAWN = ["seed", "samples", "iterations"]
+COMPARISONS = 64
+"""Of all statistical checks of all solvers together, about."""
+
+
+def _generations(subject: Subject, reward: float = 0.0, limit: float = math.inf) -> list[Array]:
+    """Controls (K, N) of the generations that a sampler tries, in order, as the dynamics see them.
+
+    The plant adds its controls up, each step costs ``-reward`` times its control, and nothing is bounded unless by a
+    ``limit``.
+    """
+    seen: list[list[Array]] = []
+
+    def step(x: Any, u: Any, t: Any) -> Any:
+        if len(u) > 1:  # plans alone are those that it only values
+            if t == 0:
+                seen.append([])
+            seen[-1].append(u[:, 0].copy())
+        return x + STEP * u
+
+    problem = Problem(
+        BlackBoxDynamics(step, nx=1, nu=1), lambda x, u: -reward * u[0], lambda x: 2.0**-10 * x[0] ** 2,
+        initial_state=[0.0], horizon=Horizon(steps=STEPS), name="what is drawn",
+        constraints=[Bounds(control=(-limit, limit))] if limit < math.inf else [],
+    )  # fmt: skip
+    subject.solve(problem, solver=subject.with_settings(samples=64, iterations=4))
+    found = [np.stack(columns, axis=1) for columns in seen]
+    if len(found) < 2:
+        raise NotApplicable("it does not try several generations of plans together")
+    return found
+
+
+@check(Family.STOCHASTIC, Rule.STATISTICAL, features=BOXED, settings=DRAWN)
+def no_number_is_drawn_twice(subject: Subject) -> None:
+    """Noise of neighbouring samples, and of the same sample in the next generation, is not correlated."""
+    first, second = _generations(subject)[:2]
+    size = min(len(first), len(second))
+    for one, other, whose in (
+        (first[:-1], first[1:], "neighbouring samples"),
+        (first[:size], second[:size], "a sample in two generations"),
+    ):
+        noise = [part - part.mean(axis=0) for part in (one, other)]
+        scale = math.sqrt(float((noise[0] ** 2).mean() * (noise[1] ** 2).mean()))
+        correlation = float((noise[0] * noise[1]).mean()) / scale
+        # Noise that is smooth in time counts once for each sample.
+        close(correlation, 0.0, statistical(1.0, len(one), COMPARISONS), f"the correlation of noise of {whose}")
+
+
+@check(Family.STOCHASTIC, Rule.STATISTICAL, features=BOXED, settings=DRAWN)
+def the_search_goes_downhill(subject: Subject) -> None:
+    """Where every control is rewarded, later generations use no less of it than the first one on average."""
+    generations = _generations(subject, reward=1.0)
+    first, last = generations[0], generations[-1]
+    plans = first.mean(axis=1)
+    lost = float(first.mean() - last.mean())
+    # Twice the deviation: who does not move at all compares two means of the same distribution.
+    at_most(lost, 0.0, statistical(2.0 * float(plans.std()), len(plans), COMPARISONS), "the loss of rewarded control")
+
+
+@check(Family.STOCHASTIC, Rule.EXACT, features=[*BOXED, Feature.CONTROL_BOUNDS], settings=DRAWN)
+def samples_are_clipped_before_they_are_simulated(subject: Subject) -> None:
+    """The dynamics never see a control beyond its bounds, in any sample."""
+    largest = max(float(np.abs(part).max()) for part in _generations(subject, reward=1.0, limit=0.125))
+    at_most(largest, 0.125, EXACT, "the largest control that is simulated")

@@ -1,0 +1,1 @@
+"""Seeded mistakes, and the proof that the conformance suite notices each."""
