@@ -14,63 +14,30 @@ Reference: Howard, Dynamic Programming and Markov Processes, 1960; Hoffman and K
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from trajopt.decision import Decision
-from trajopt.decision_process import DecisionProcess
 from trajopt.monitor import Monitor
-from trajopt.planner import Planner
-from trajopt.solvers.tabular.answer import ValueTable, describe, open_table, too_late
+from trajopt.solvers.tabular.answer import ValueTable
+from trajopt.solvers.tabular.planner import TabularPlanner
 from trajopt.solvers.tabular.policies import unfold
 from trajopt.status import Status
-from trajopt.validation import check_positive, check_whole
+
+_NO_VALUES = (
+    "The values of a policy do not exist, because it never ends and is not discounted; give a discount below 1, or use "
+    "ValueIteration."
+)
 
 
 @dataclass(frozen=True)
-class PolicyIteration(Planner):
-    """Policy iteration over the reachable states; see the module for the method.
+class PolicyIteration(TabularPlanner):
+    """Policy iteration over the reachable states; ``iterations`` counts policies, see `TabularPlanner`."""
 
-    Parameters
-    ----------
-    tolerance
-        Largest error of any value, proven, at which the answer counts as solved; in the unit of the rewards.
-    max_iterations
-        Policies.
-    max_states
-        Most states that the table may have.
-
-    Raises
-    ------
-    InvalidProblem
-        When a setting makes no sense.
-    """
-
-    tolerance: float = 1e-9
-    max_iterations: int = 10_000
-    max_states: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        check_positive(self.tolerance, "tolerance")
-        for name in ("max_iterations", "max_states"):
-            check_whole(getattr(self, name), name, 1)
-
-    def plan(self, process: DecisionProcess, state: np.ndarray, *, tree: Any = None, monitor: Monitor) -> Decision:
-        """See `trajopt.decide`; ``decision.tree`` is a table of all values."""
-        table = open_table(process, state, tree, self.max_states, monitor)
-        if table is None:
-            return too_late(process, state)
-        row = table.row(state)
+    def improve(self, table: ValueTable, row: int, monitor: Monitor) -> tuple[Status, int, str]:
+        """See `TabularPlanner.improve`."""
         iteration = _Iteration(table, row, self.tolerance)
-        status = monitor.run(iteration, self.max_iterations)
-        detail = describe(table, status)
-        if iteration.singular:
-            detail = (
-                "The values of a policy do not exist, because it never ends and is not discounted; give a discount "
-                "below 1, or use ValueIteration."
-            )
-        return table.decision(row, status, detail, iteration.count * len(table))
+        status = monitor.run(iteration, self.iterations)
+        return status, iteration.count * len(table), _NO_VALUES if iteration.singular else ""
 
 
 class _Iteration:

@@ -18,55 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from trajopt.decision import Decision
-from trajopt.decision_process import DecisionProcess
 from trajopt.monitor import Monitor
-from trajopt.planner import Planner
 from trajopt.solvers.kernels import tabular
-from trajopt.solvers.tabular.answer import describe, open_table, too_late, verdict
+from trajopt.solvers.tabular.answer import ValueTable, verdict
+from trajopt.solvers.tabular.planner import TabularPlanner
 from trajopt.status import Status
-from trajopt.validation import check_positive, check_whole
 
 
 @dataclass(frozen=True)
-class ValueIteration(Planner):
-    """Value iteration over the reachable states; see the module for the method.
+class ValueIteration(TabularPlanner):
+    """Value iteration over the reachable states; ``iterations`` counts sweeps, see `TabularPlanner`."""
 
-    Parameters
-    ----------
-    tolerance
-        Largest error of any value, proven, at which the planner is done; in the unit of the rewards.
-    max_sweeps
-        Sweeps over all states.
-    max_states
-        Most states that the table may have.
-
-    Raises
-    ------
-    InvalidProblem
-        When a setting makes no sense.
-    """
-
-    tolerance: float = 1e-9
-    max_sweeps: int = 1_000_000
-    max_states: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        check_positive(self.tolerance, "tolerance")
-        for name in ("max_sweeps", "max_states"):
-            check_whole(getattr(self, name), name, 1)
-
-    def plan(self, process: DecisionProcess, state: np.ndarray, *, tree: Any = None, monitor: Monitor) -> Decision:
-        """See `trajopt.decide`; ``decision.tree`` is a table of all values."""
-        table = open_table(process, state, tree, self.max_states, monitor)
-        if table is None:
-            return too_late(process, state)
-        row, values = table.row(state), table.values
-        sweeps = 0
+    def improve(self, table: ValueTable, row: int, monitor: Monitor) -> tuple[Status, int, str]:
+        """See `TabularPlanner.improve`."""
+        values, sweeps = table.values, 0
 
         def advance(count: int) -> tuple[Status | None, Sequence[dict[str, float]]]:
             nonlocal sweeps
@@ -80,5 +46,5 @@ class ValueIteration(Planner):
                     return stop, numbers
             return None, numbers
 
-        status = monitor.run_batches(advance, self.max_sweeps)
-        return table.decision(row, status, describe(table, status), sweeps * len(table))
+        status = monitor.run_batches(advance, self.iterations)
+        return status, sweeps * len(table), ""

@@ -174,7 +174,7 @@ def test_error_bounds_hold(drawn, sweeps):
     """Values after a few sweeps are within the bound that is reported for them."""
     process = drawn.process()
     exact = to.decide(process, PolicyIteration()).tree
-    rough = to.decide(process, ValueIteration(max_sweeps=sweeps))
+    rough = to.decide(process, ValueIteration(iterations=sweeps))
     assert np.isfinite(rough.tree.error)
     assert np.abs(rough.tree.values - exact.values).max() <= rough.tree.error + exact.error
     assert rough.status in (to.Status.SOLVED, to.Status.ITERATION_LIMIT)
@@ -190,7 +190,7 @@ def test_bounds_need_discount_or_an_end():
     decision = to.decide(endless, PolicyIteration())
     assert decision.status is to.Status.DIVERGED
     assert "never ends" in decision.message
-    assert to.decide(endless, ValueIteration(max_sweeps=10)).tree.error == np.inf
+    assert to.decide(endless, ValueIteration(iterations=10)).tree.error == np.inf
 
 
 @pytest.mark.parametrize("planner", TABULAR)
@@ -289,7 +289,7 @@ def test_expectimax_averages_drawn_steps():
     ("make", "words"),
     [
         (lambda: ValueIteration(tolerance=0.0), "tolerance"),
-        (lambda: PolicyIteration(max_iterations=0), "max_iterations"),
+        (lambda: PolicyIteration(iterations=0), "iterations"),
         (lambda: PrioritisedSweeping(max_states=1.5), "max_states"),
         (lambda: Expectimax(depth=0), "depth"),
         (lambda: AlphaBeta(bounds=3), "bounds"),
