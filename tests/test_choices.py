@@ -70,8 +70,8 @@ def test_choices_that_do_not_fit_the_problem_are_refused(constraints: Any) -> No
 
 
 def test_solvers_that_do_not_handle_them_say_so_and_name_those_that_do() -> None:
-    """Four solvers handle discrete controls; all others refuse them by name, and "auto" takes a sampler."""
-    problem, able = switched(), {"cem", "gradient_shooting", "predictive_sampling", "random_shooting"}
+    """Five solvers handle discrete controls; all others refuse them by name, and "auto" takes a sampler."""
+    problem, able = switched(), {"cem", "gradient_shooting", "mcts", "predictive_sampling", "random_shooting"}
     for name in solver_names():
         if name in able:
             assert Feature.DISCRETE_CONTROLS in load_solver(name).handles

@@ -182,7 +182,9 @@ def test_ensembles_are_differentiated_along_their_members(propagation: Propagati
     model = fitted_ensemble(propagation)
     start, controls = np.tile([0.3, -0.2], (6, 1)), GENERATOR.uniform(-1.0, 1.0, (6, 4, 1))
     states, pull = model.pullback(start, controls, 0.0, None, np.random.default_rng(4))
-    assert np.array_equal(states, model.rollout(start, controls, 0.0, None, np.random.default_rng(4)))
+    rolled = model.rollout(start, controls, 0.0, None, np.random.default_rng(4))
+    # One in PyTorch, one in machine code, both in single precision: four steps of a few roundings of 6e-8 each.
+    assert np.abs(states - rolled).max() < 1e-6
     weights = GENERATOR.normal(size=states.shape)
     gradient, direction = pull(weights), GENERATOR.normal(size=controls.shape)
     ends = [
