@@ -15,11 +15,13 @@ from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trajopt.batch_dynamics import BatchDynamics
 from trajopt.constraints import Bounds
+from trajopt.decision_process import DecisionProcess
 from trajopt.errors import InvalidProblem, MissingExtra, UnsupportedProblem
+from trajopt.simulators.environment_process import process_of_environment
 from trajopt.simulators.environment_state import Restore, Save, find_store
 
 Array = NDArray[np.float64]
@@ -127,6 +129,35 @@ class GymnasiumDynamics(BatchDynamics):
         with self._lock:
             self.env.reset(seed=seed)
             return np.concatenate([self._read(), [0.0, 0.0]])
+
+    def to_process(
+        self,
+        actions: ArrayLike | None = None,
+        *,
+        random: bool | None = None,
+        discount: float = 1.0,
+        seed: int = 0,
+    ) -> DecisionProcess:
+        """Return the environment as a decision process, for `trajopt.decide`.
+
+        Parameters
+        ----------
+        actions
+            (A, nu) actions to choose from, (A,) for a single one; None: all of a discrete action space.
+        random
+            Whether steps have several outcomes; None: whether the environment draws numbers. Some draw them and do the
+            same whatever they are: False lets planners that need certain steps take those.
+        discount
+            Of each step, above 0 and up to 1.
+        seed
+            Of the reset that gives the initial state.
+
+        Raises
+        ------
+        InvalidProblem
+            When the actions are missing or have another shape, or the discount makes no sense.
+        """
+        return process_of_environment(self, actions, random=random, discount=discount, seed=seed)
 
     def step(self, x: Array, u: Array, t: float, p: Any, generator: np.random.Generator) -> Array:
         """Step the environment from each row that has not ended; see `BatchDynamics.step`."""
