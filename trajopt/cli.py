@@ -29,6 +29,8 @@ from trajopt.status import Status
 from trajopt.target import Target, find_target, read_setting
 
 SOLVED, NOT_SOLVED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+_UNLIMITED = 10**9
+"""Simulations that no clock leaves time for."""
 _WIDTH = 120
 """Columns where the output is no terminal: a pipe or a file has no width of its own."""
 
@@ -271,6 +273,8 @@ def _play(options: argparse.Namespace) -> int:
     settings = dict(read_setting(text) for text in options.settings)
     fields = getattr(planner, "__dataclass_fields__", {})
     own = {key: value for key, value in settings.items() if key in fields}
+    if "simulations" in fields:
+        own = {"simulations": _UNLIMITED} | own  # the clock decides, unless the command line does
     process: Any = problems.load(options.game, **{key: value for key, value in settings.items() if key not in fields})
     match = play(
         process,
